@@ -1,0 +1,48 @@
+"""The two database aliases: `default` decides, `messages` keeps."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from chatproject import environment
+
+# Also set on every connection of the asynchronous pools: a statement that waits or runs longer is a fault, never a queue.
+SESSION_LIMITS = "-c lock_timeout=2000 -c statement_timeout=3000 -c idle_in_transaction_session_timeout=5000"
+
+
+def decides(url: str) -> dict[str, Any]:
+    """The entry of the relational alias."""
+    return environment.postgresql(url) | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
+
+
+def keeps(url: str) -> dict[str, Any]:
+    """The entry of the message store's alias: PostgreSQL, or Cassandra through its Django engine."""
+    if not is_cassandra(url):
+        return decides(url)
+    from messaging.store.cassandra import django_database  # noqa: PLC0415  (the driver is loaded only where it is used)
+
+    return django_database(environment.cassandra(url))
+
+
+def is_cassandra(url: str) -> bool:
+    """Whether the URL names a Cassandra or ScyllaDB cluster."""
+    return urlsplit(url).scheme in environment.CASSANDRA_SCHEMES
+
+
+def engine_name(url: str) -> str:
+    """The engine as the health page names it."""
+    scheme = urlsplit(url).scheme
+    if scheme not in (*environment.CASSANDRA_SCHEMES, "postgresql", "postgres"):
+        raise ImproperlyConfigured("The message store's URL must begin with postgresql://, cassandra:// or scylladb://")
+    return scheme if is_cassandra(url) else "postgresql"
+
+
+def engine_apps(url: str) -> list[str]:
+    """The Django apps the alias needs."""
+    return ["django_cassandra_engine"] if is_cassandra(url) else []
+
+
+def messages_beside(postgres_url: str) -> str:
+    """The message database used when nothing is configured: `<name>_messages` on the same server."""
+    return environment.with_database(postgres_url, f"{environment.database_name(postgres_url)}_messages")

@@ -1,0 +1,60 @@
+"""Connection URLs and Django settings: the one place that knows how a URL becomes a database, a cache or a gateway."""
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+CASSANDRA_SCHEMES = ("scylladb", "cassandra")
+
+
+def postgresql(url: str) -> dict[str, Any]:
+    """The DATABASES entry for `postgresql://user:password@host:port/name?option=…` (`?host=/folder` for a UNIX socket)."""
+    if urlsplit(url).scheme not in ("postgresql", "postgres"):
+        raise ImproperlyConfigured("A PostgreSQL URL must begin with postgresql://")
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    options = dict(config.get("OPTIONS", {}))
+    config["HOST"] = options.pop("host", config["HOST"])
+    if not config["NAME"]:
+        raise ImproperlyConfigured("A PostgreSQL URL must name a database: postgresql://host/name")
+    return config | {"OPTIONS": options}
+
+
+def cassandra(url: str) -> dict[str, Any]:
+    """Hosts, port, keyspace, data centre and credentials of `scylladb://[user:password@]host[:port][,host…]/keyspace?dc=…[&rf=…]`."""
+    parts = urlsplit(url)
+    if parts.scheme not in CASSANDRA_SCHEMES:
+        raise ImproperlyConfigured("A message cluster URL must begin with scylladb:// or cassandra://")
+    credentials, _, addresses = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    hosts, ports = zip(*(_address(item) for item in addresses.split(",") if item), strict=True) if addresses else ((), ())
+    keyspace = parts.path.strip("/")
+    if not hosts or not keyspace:
+        raise ImproperlyConfigured("A message cluster URL must name a host and a keyspace: scylladb://host/keyspace?dc=…")
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    return {
+        "engine": parts.scheme,
+        "hosts": hosts,
+        "port": ports[0],
+        "keyspace": keyspace,
+        "dc": query.get("dc", "datacenter1"),
+        "rf": int(query.get("rf", "0")) or min(3, len(hosts)),
+        "user": unquote(user),
+        "password": unquote(password),
+    }
+
+
+def _address(item: str) -> tuple[str, int]:
+    host, _, port = item.partition(":")
+    return host.strip(), int(port) if port else 9042
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's URL, another database name."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def database_name(url: str) -> str:
+    """The database a PostgreSQL URL names."""
+    return urlsplit(url).path.strip("/")

@@ -1,0 +1,204 @@
+"""All settings, from the environment. `docs/operations.md` lists the names; `make run` sets what a development installation needs."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from chatproject import databases, environment
+from chatproject.security import require_production_settings
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENVIRONMENT: str = env.str("ENVIRONMENT", default="production")
+IN_PRODUCTION = ENVIRONMENT not in ("development", "test")
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+PHONE_PEPPER = env.str("PHONE_PEPPER", default="")
+PIN_PEPPER = env.str("PIN_PEPPER", default="")
+PHONE_ENCRYPTION_KEYS: list[str] = env.list("PHONE_ENCRYPTION_KEYS", default=[])
+TOKEN_KEYS: list[str] = env.list("TOKEN_KEYS", default=[])
+HINT_KEY = env.str("HINT_KEY", default="")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[] if IN_PRODUCTION else ["*"])
+ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", default=[])
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+
+ROOT_URLCONF = "chatproject.urls"
+ASGI_APPLICATION = "chatproject.asgi.application"
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+# --- databases: PostgreSQL decides, the message store keeps ------------------------------------------------------------------------
+POSTGRES_URL: str = env.str("POSTGRES_URL", default="") or env.str("DATABASE_URL", default="postgresql:///waypost")
+SCYLLADB_URL: str = env.str("SCYLLADB_URL", default="")
+MESSAGES_URL: str = env.str("MESSAGES_URL", default="") or databases.messages_beside(POSTGRES_URL)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": databases.decides(POSTGRES_URL),
+    "messages": databases.keeps(SCYLLADB_URL or MESSAGES_URL),
+}
+DATABASE_ROUTERS = ["chatproject.routers.DatabaseRouter"]
+MESSAGES_ENGINE = databases.engine_name(SCYLLADB_URL or MESSAGES_URL)
+
+# --- Redis hints -------------------------------------------------------------------------------------------------------------------
+REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": 0.5,
+            "SOCKET_TIMEOUT": 0.5,
+            "IGNORE_EXCEPTIONS": True,
+        },
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "messaging.layer.HintLayer",
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    "socket_timeout": None,
+                    "socket_connect_timeout": 2,
+                    "health_check_interval": 15,
+                    "max_connections": 2000,
+                }
+            ],
+            "prefix": "waypost",
+        },
+    }
+}
+
+# --- applications ------------------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    # `messaging` stands before the Cassandra engine: its migrate, showmigrations, flush and sync_cassandra commands win.
+    "messaging",
+    *databases.engine_apps(SCYLLADB_URL or MESSAGES_URL),
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "chatproject",
+    "accounts",
+    "devices",
+    "conversations",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+STATIC_URL = "static/"
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / ".state" / "static"))
+SERVESTATIC_USE_FINDERS = not IN_PRODUCTION
+SERVESTATIC_AUTOREFRESH = False
+
+# --- HTTP security -----------------------------------------------------------------------------------------------------------------
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/api/.*$"
+CSRF_TRUSTED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin.startswith("http")]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # The admin theme evaluates its Alpine expressions and sets inline styles; nothing is loaded from elsewhere.
+        "script-src": ["'self'", "'unsafe-eval'", "'unsafe-inline'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=IN_PRODUCTION)
+SECURE_REDIRECT_EXEMPT = [r"^health"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if IN_PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IN_PRODUCTION
+DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
+
+# --- the product -------------------------------------------------------------------------------------------------------------------
+SMS_URL: str = env.str("SMS_URL", default="console://")
+OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)
+OUTBOX_MAX_BYTES: int = env.int("OUTBOX_MAX_BYTES", default=2 * 1024**3)
+LIMITS: dict[str, list[int]] = {
+    # name in the environment: LIMIT_<KEY>; 0 = off. Lists are steps.
+    name: env.list(f"LIMIT_{name}", cast=int, default=default)
+    for name, default in {
+        "OTP_DELAYS": [60, 120, 300, 600],
+        "OTP_PER_NUMBER_DAY": [5],
+        "OTP_PER_IP_HOUR": [10],
+        "LOOKUPS_PER_15_MIN": [100],
+        "BUNDLES_PER_10_MIN": [6],
+        "BUNDLES_PER_TARGET_HOUR": [60],
+        "HANDSHAKES_PER_MIN": [60],
+        "SEND_BURST": [60],
+        "SEND_PER_SECOND": [2],
+        "CONVERSATION_PER_SECOND": [50],
+        "CONVERSATIONS_PER_HOUR": [10],
+        "ADDS_PER_HOUR": [100],
+        "CONVERSATIONS_PER_USER": [2000],
+        "DEVICES_PER_USER": [6],
+        "MEMBERS": [256],
+    }.items()
+}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "cassandra": {"level": "WARNING"},
+        # Django's request log names paths of refused calls; refusals are counted, not logged.
+        "django.request": {"level": "ERROR"},
+    },
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+require_production_settings(globals())

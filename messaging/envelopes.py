@@ -1,0 +1,74 @@
+"""Envelopes: what one device gets of one committed entry, and the values that travel around it. Frozen, no framework."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """Whose mailbox: one device of one user."""
+
+    user_id: UUID
+    device_id: int
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One message as one device sees it. `position` and `kept_ms` are its mailbox key and never leave the server."""
+
+    message_id: int
+    conversation_id: UUID
+    seq: int
+    client_message_id: UUID
+    position: int
+    kept_ms: int
+    kind: str
+    start: bool = False
+    sender_user_id: UUID | None = None
+    sender_device_id: int = 0
+    sender_device_number: int = 0
+    ciphertext: bytes | None = None
+    shared: bytes | None = None
+    system: dict[str, Any] | None = None
+    reply_to: int | None = None
+    deletes: int | None = None
+    expires_ms: int | None = None
+    urgent: bool = True
+    deleted: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes this envelope weighs in a delivery window."""
+        return 256 + len(self.ciphertext or b"") + len(self.shared or b"")
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """One device has one message: everything that names the mailbox row."""
+
+    mailbox: Mailbox
+    message_id: int
+    position: int
+    kept_ms: int
+    expires_ms: int | None = None
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where the drain of one mailbox begins: rows at or below `low_position` are acknowledged for good; older buckets hold nothing."""
+
+    low_position: int = 0
+    low_bucket: int = 0
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Un-acknowledged envelopes of one page. `next_page` is None only at the end of the mailbox, however many envelopes the page has."""
+
+    envelopes: tuple[Envelope, ...]
+    next_page: bytes | None = None
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """Which PostgreSQL a store belongs to: system identifier and timeline at the last beat, and the data centre its clients prefer."""
+
+    system_identifier: int
+    timeline: int
+    local_dc: str = ""

@@ -1,0 +1,80 @@
+"""MessageStore: what keeps messages, and what it promises.
+
+Three implementations stand beside this file: `memory`, `sql` (PostgreSQL) and `cassandra` (Cassandra, ScyllaDB). All pass the one contract
+in `tests/messaging/store/contract.py`; a promise written here has a test there.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from conversations.entries import LogEntry
+from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
+
+BUCKET_MS = 3 * 24 * 3600 * 1000
+RETENTION_MS = 45 * 24 * 3600 * 1000
+
+
+def bucket_of(kept_ms: int) -> int:
+    """The mailbox bucket (3 days wide) of a time in milliseconds since 1970."""
+    return kept_ms // BUCKET_MS
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer, or not in time. What was asked may or may not have happened; everything may be asked again."""
+
+
+class MessageStore(Protocol):
+    """Keeps history (one row per message) and mailboxes (one row per recipient device).
+
+    All methods are coroutines of one event loop, may run concurrently, and raise `StoreUnavailable` (and nothing else for a fault of the
+    store) within 2 s. Every write is idempotent and order-independent: whatever is repeated, late or overtaken leaves the same rows.
+    """
+
+    async def open(self) -> None:
+        """Connect and prepare. Raises `StoreUnavailable`; may be called again."""
+
+    async def close(self) -> None:
+        """Release connections. Idempotent."""
+
+    async def probe(self) -> None:
+        """Return when the store can answer a quorum read."""
+
+    async def deposit(self, entries: Sequence[LogEntry]) -> None:
+        """Afterwards each entry has its history row and each recipient device its mailbox row, readable by everyone.
+
+        An entry that `deletes_seq` an earlier one has emptied that one's history row. Mailbox rows end at kept_ms + RETENTION_MS or at
+        `expires_ms`, whichever is earlier. A row that is already acknowledged stays acknowledged and without its ciphertext.
+        """
+
+    async def pending(self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256) -> Page:
+        """Un-acknowledged envelopes with position > since.low_position, in (position, message_id) order within a bucket, oldest bucket first.
+
+        Reads buckets since.low_bucket … bucket_of(now_ms) + 1. `page` is the former page's `next_page`. A page may be empty and not the last.
+        Content shared by all recipients is filled in. A row that cannot be decoded is left out and logged without its content.
+        """
+
+    async def acknowledge(self, acks: Sequence[Ack]) -> None:
+        """Afterwards these rows never appear in `pending` again, also when their deposit comes later, and their ciphertext is gone."""
+
+    async def cursor(self, mailbox: Mailbox) -> Cursor:
+        """The cursor last moved here, or Cursor() when there was none."""
+
+    async def move_cursor(self, mailbox: Mailbox, cursor: Cursor, *, now_ms: int) -> None:
+        """Remember where the next drain begins. The largest low_position wins."""
+
+    async def history(self, reader: Mailbox, conversation_id: UUID, *, from_seq: int, to_seq: int) -> list[Envelope]:
+        """Rows with from_seq <= seq <= to_seq (at most 1,000 apart) that the store has, in ascending seq.
+
+        `ciphertext` is the reader's own while its mailbox row still holds it, else None. A deleted or expired message has `deleted` and no
+        content.
+        """
+
+    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
+        """The highest seq stored of the conversation, not below `at_least` (a seq known to exist, or 0)."""
+
+    async def heartbeat(self) -> Heartbeat | None:
+        """The last beat, None in a store never used."""
+
+    async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
+        """Write the heartbeat row."""
