@@ -1,0 +1,93 @@
+"""PostgreSQL for the asynchronous road: one pool per event loop and alias.
+
+The hot path talks SQL through these pools; everything else uses Django's ORM on Django's own connections.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.db import connections
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from accounts.wire.refusals import StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+SESSION_LIMITS = "-c lock_timeout=2000 -c statement_timeout=3000 -c idle_in_transaction_session_timeout=5000"
+CHECKOUT_SECONDS = 2.0
+POOL_SIZE = 8
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
+# What a lost, stopped or restarting server looks like from here. Programming errors are not among them.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
+
+
+def conninfo(alias: str) -> str:
+    """libpq's connection string of a Django alias, with the limits every session has."""
+    params: dict[str, Any] = connections[alias].get_connection_params()  # type: ignore[no-untyped-call]
+    names = ("dbname", "user", "password", "host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout")
+    chosen = {name: params[name] for name in names if params.get(name)}
+    return psycopg.conninfo.make_conninfo(**{"connect_timeout": 3, "options": SESSION_LIMITS} | chosen)
+
+
+async def pool(alias: str = "default") -> Pool:
+    """The running loop's pool for the alias, opened at first use. Connections are in autocommit mode."""
+    pools = _pools.setdefault(asyncio.get_running_loop(), {})
+    if alias not in pools:
+        pools[alias] = AsyncConnectionPool(
+            conninfo(alias),
+            min_size=1,
+            max_size=POOL_SIZE,
+            timeout=CHECKOUT_SECONDS,
+            max_lifetime=1800,
+            kwargs={"autocommit": True},
+            name=f"hot-{alias}",
+            open=False,
+        )
+        await pools[alias].open(wait=False)
+    return pools[alias]
+
+
+@asynccontextmanager
+async def connection(alias: str = "default") -> AsyncIterator[Connection]:
+    """A connection for one transaction. Raises StorageUnavailable for anything an unreachable or overloaded server does."""
+    source = await pool(alias)
+    try:
+        async with source.connection() as conn:
+            yield conn
+    except UNAVAILABLE as failure:
+        heal(source)
+        raise StorageUnavailable from failure
+
+
+def heal(source: Pool) -> None:
+    """Replace dead connections at once, in the background: left alone, each would cost some later caller its own time-out."""
+    if not source.closed:
+        task = asyncio.get_running_loop().create_task(_check(source))
+        _healing.add(task)
+        task.add_done_callback(_healing.discard)
+
+
+_healing: set[asyncio.Task[None]] = set()
+
+
+async def _check(source: Pool) -> None:
+    try:
+        await asyncio.wait_for(source.check(), 5)
+    except UNAVAILABLE:
+        logger.warning("PostgreSQL is not reachable")
+
+
+async def close_pools() -> None:
+    """Close the running loop's pools. The loop may open new ones afterwards."""
+    for source in _pools.pop(asyncio.get_running_loop(), {}).values():
+        await source.close(timeout=2)

@@ -1,0 +1,7 @@
+"""The conversations app: who talks with whom, and in what order."""
+
+from django.apps import AppConfig
+
+
+class ConversationsConfig(AppConfig):
+    name = "conversations"

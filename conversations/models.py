@@ -1,0 +1,137 @@
+"""Tables of conversations and their log.
+
+The hot path (`log.py`, `outbox.py`) reads and writes these tables by SQL; the models describe them for migrations, the ORM roads and the admin.
+"""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.ids import uuid7
+
+
+class Conversation(models.Model):
+    """A direct or group conversation. `next_seq` … `last_position` are the head of its log and change only under this row's lock."""
+
+    class Kind(models.TextChoices):
+        DIRECT = "direct"
+        GROUP = "group"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=100, blank=True, default="")
+    avatar = models.UUIDField(null=True, blank=True)
+    metadata = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    retention_seconds = models.IntegerField(null=True, blank=True)
+    # The two members of a direct conversation, smaller id first: one conversation per pair.
+    direct_low = models.UUIDField(null=True, blank=True)
+    direct_high = models.UUIDField(null=True, blank=True)
+    source = models.CharField(max_length=40, default="default")
+    source_since_seq = models.BigIntegerField(default=1)
+    next_seq = models.BigIntegerField(default=1)
+    last_message_id = models.BigIntegerField(default=0)
+    last_position = models.BigIntegerField(default=0)
+    last_kept_ms = models.BigIntegerField(default=0)
+    last_kind = models.CharField(max_length=20, blank=True, default="")
+    last_sender_user_id = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["direct_low", "direct_high"], name="one_direct_conversation_per_pair"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+
+class Member(models.Model):
+    """One stay of a user in a conversation: from `joined_seq` to `left_seq` (None while it lasts), both seqs included."""
+
+    class Role(models.TextChoices):
+        MEMBER = "member"
+        ADMIN = "admin"
+        OWNER = "owner"
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+    joined_at = models.DateTimeField(default=timezone.now)
+    joined_seq = models.BigIntegerField()
+    left_seq = models.BigIntegerField(null=True, blank=True)
+    last_read_seq = models.BigIntegerField(default=0)
+    muted_until = models.DateTimeField(null=True, blank=True)
+    pinned = models.BooleanField(default=False)
+    archived = models.BooleanField(default=False)
+    # A direct conversation its member has left is hidden while its head is not above this.
+    hidden_at_seq = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["conversation", "user"], condition=Q(left_seq=None), name="one_stay_at_a_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.conversation_id}"
+
+
+class DeviceStart(models.Model):
+    """Where a device's view of a conversation begins. `envelope_seq` is its first envelope there, None while it has got none."""
+
+    pk = models.CompositePrimaryKey("conversation_id", "device_id")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE)
+    device_id = models.BigIntegerField()
+    from_seq = models.BigIntegerField()
+    envelope_seq = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "conversations_device_start"
+        indexes: ClassVar = [models.Index(fields=["device_id"], name="device_start_device")]
+
+
+class LedgerRow(models.Model):
+    """One committed entry: which send became which seq. Written once, never updated."""
+
+    pk = models.CompositePrimaryKey("conversation_id", "seq")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
+    seq = models.BigIntegerField()
+    sender_device_id = models.BigIntegerField(help_text="0: written by the server")
+    client_message_id = models.UUIDField(default=uuid.uuid4)
+    sender_user_id = models.UUIDField(null=True)
+    kind = models.CharField(max_length=20)
+    urgent = models.BooleanField(default=True)
+    message_id = models.BigIntegerField()
+    position = models.BigIntegerField()
+    kept_ms = models.BigIntegerField()
+    expires_ms = models.BigIntegerField(null=True)
+    source = models.CharField(max_length=40, default="default")
+
+    class Meta:
+        db_table = "conversations_ledger"
+        constraints: ClassVar = [
+            # The idempotency key. Looked up and inserted under the conversation's row lock: an insert never conflicts.
+            models.UniqueConstraint(fields=["conversation", "sender_device_id", "client_message_id"], name="one_entry_per_send"),
+        ]
+
+
+class OutboxRow(models.Model):
+    """One committed entry that its message store does not have yet: the bundle, and until when somebody is at work on it."""
+
+    pk = models.CompositePrimaryKey("conversation_id", "seq")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
+    seq = models.BigIntegerField()
+    source = models.CharField(max_length=40, default="default")
+    position = models.BigIntegerField()
+    kept_ms = models.BigIntegerField()
+    claimed_until = models.DateTimeField()
+    size = models.IntegerField()
+    bundle = models.BinaryField()
+
+    class Meta:
+        db_table = "conversations_outbox"
+        indexes: ClassVar = [models.Index(fields=["source", "position"], name="outbox_position")]
