@@ -1,0 +1,81 @@
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from chatproject.launcher.cassandra.java import find_java
+from chatproject.launcher.console import Progress
+from chatproject.launcher.download import run_watched
+from chatproject.launcher.errors import refuse
+from chatproject.launcher.state import LOGS, STATE, one_at_a_time
+
+POM = Path(__file__).parent / "pom.xml"
+JARS = STATE / "cassandra-lib"
+OTHER_WAYS = "set SCYLLADB_URL to a cluster that runs, or use compose.yaml"
+
+
+def fetch_jars() -> Path:
+    """The folder with Cassandra and all it needs, fetched with Maven unless it is there already."""
+    with one_at_a_time("cassandra-lib"):
+        if not _complete():
+            _fetch()
+    return JARS
+
+
+def _complete() -> bool:
+    stamp = JARS / "stamp"
+    return stamp.exists() and stamp.read_text() == _wanted()
+
+
+def _wanted() -> str:
+    return hashlib.sha256(POM.read_bytes()).hexdigest()
+
+
+def _fetch() -> None:
+    maven = shutil.which("mvn")
+    if not maven:
+        refuse(f"Cassandra's jars come through Maven: install mvn, or {OTHER_WAYS}.")
+    fresh = JARS.with_name("cassandra-lib.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with Progress("Fetching Cassandra 5 from Maven Central (about 70 MB, once)") as progress:
+        downloads = 0
+
+        def count(line: str) -> None:
+            nonlocal downloads
+            downloads += "Downloaded" in line
+            progress.report(f"{downloads} files, {_megabytes(fresh)} MB of jars in place")
+
+        code, output = run_watched(
+            _maven_command(maven, fresh), log=LOGS / "maven.log", watch=count, environment=_maven_environment()
+        )
+    if code:
+        refuse(_maven_failure(output))
+    (fresh / "stamp").write_text(_wanted())
+    shutil.rmtree(JARS, ignore_errors=True)
+    fresh.rename(JARS)
+
+
+def _maven_command(maven: str, target: Path) -> list[str]:
+    command = [maven, "--batch-mode", "--file", str(POM), "dependency:copy-dependencies"]
+    command += ["-DincludeScope=runtime", f"-DoutputDirectory={target}"]
+    home = Path("~").expanduser()
+    if not os.access(home, os.W_OK):
+        command.append(f"-Dmaven.repo.local={STATE / 'maven'}")
+    return command
+
+
+def _maven_environment() -> dict[str, str]:
+    """Maven runs under the Java that Cassandra will run under: there may be no other."""
+    return {"JAVA_HOME": str(find_java().resolve().parents[1])}
+
+
+def _maven_failure(output: str) -> str:
+    if "No space left on device" in output:
+        return f"Cassandra's jars do not fit: the disk that holds {STATE} is full."
+    errors = [line.removeprefix("[ERROR]").strip() for line in output.splitlines() if line.startswith("[ERROR]")]
+    reason = errors[0] if errors else "Maven failed"
+    return f"Cassandra's jars could not be fetched: {reason} (see {LOGS / 'maven.log'}); else {OTHER_WAYS}."
+
+
+def _megabytes(folder: Path) -> int:
+    return sum(jar.stat().st_size for jar in folder.glob("*.jar")) // 1_000_000 if folder.exists() else 0
