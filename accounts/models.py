@@ -1,0 +1,77 @@
+"""A person."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from accounts.ids import uuid7
+from accounts.phones import decrypt_phone, encrypt_phone, hash_phone, mask_phone
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users from phone numbers."""
+
+    def create_user(self, phone_number: str, password: str | None = None, **fields: Any) -> "User":
+        """A new user. Without a password nobody can log in to the web admin with it."""
+        user = self.model(phone_hash=hash_phone(phone_number), phone_encrypted=encrypt_phone(phone_number), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, phone_number: str, password: str, **fields: Any) -> "User":
+        """A new user who may do everything in the web admin."""
+        return self.create_user(phone_number, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """One person, known by a phone number that is stored hashed (to look up) and encrypted (to show), never in the clear.
+
+    `device_epoch` rises, in the same transaction, whenever the person's list of devices changes; the log of conversations reads it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    phone_hash = models.BinaryField("phone number", max_length=32, unique=True)
+    phone_encrypted = models.BinaryField()
+    username = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001  (unique: only NULL stands for "none")
+    display_name = models.CharField(max_length=100, blank=True, default="")
+    bio = models.CharField(max_length=500, blank=True, default="")
+    avatar = models.UUIDField(null=True, blank=True)
+    device_epoch = models.BigIntegerField(default=0, db_default=0)
+    is_active = models.BooleanField(
+        "active", default=True, db_default=True, help_text="Blocked when off: no tokens, no sockets, no registration."
+    )
+    is_staff = models.BooleanField("staff", default=False, db_default=False, help_text="May log in to the web admin.")
+    must_change_password = models.BooleanField(default=False, db_default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "phone_hash"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        db_table = "accounts_user"
+        constraints: ClassVar = [models.UniqueConstraint(Lower("username"), name="one_user_per_username")]
+
+    def __str__(self) -> str:
+        return self.display_name or self.username or str(self.pk)
+
+    def get_short_name(self) -> str:
+        """How the web admin greets the person."""
+        return str(self)
+
+    @property
+    def phone_number(self) -> str:
+        """The number in the clear, for its owner."""
+        return decrypt_phone(self.phone_encrypted)
+
+    @property
+    def masked_phone(self) -> str:
+        """The number as staff sees it."""
+        return mask_phone(self.phone_number)

@@ -1,0 +1,5 @@
+"""HTTP: signing in, devices, keys."""
+
+from ninja import Router
+
+router = Router()

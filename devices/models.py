@@ -1,0 +1,132 @@
+"""What a person holds: devices, their tokens and their public keys."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Device(models.Model):
+    """One installation of a client. Its id is never used again, not even when it is unlinked.
+
+    The hot path reads this table by SQL. `mailbox_from`: older rows of its mailbox are not its own any more (it was installed again).
+    `conn_id`: the number of its newest socket, from the sequence `devices_connection`.
+    """
+
+    class Platform(models.TextChoices):
+        IOS = "ios"
+        ANDROID = "android"
+        WEB = "web"
+        DESKTOP = "desktop"
+        BOT = "bot"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="devices")
+    device_number = models.SmallIntegerField()
+    device_uuid = models.UUIDField()
+    name = models.CharField(max_length=100)
+    platform = models.CharField(max_length=10, choices=Platform)
+    registration_id = models.IntegerField()
+    identity_key = models.BinaryField(max_length=33)
+    is_primary = models.BooleanField(default=False, db_default=False)
+    active = models.BooleanField(default=True, db_default=True)
+    mailbox_from = models.BigIntegerField(default=0, db_default=0)
+    conn_id = models.BigIntegerField(default=0, db_default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen = models.DateField(null=True, blank=True)
+    unlinked_at = models.DateTimeField(null=True, blank=True)
+    linked_by = models.JSONField(null=True, blank=True)
+    # The highest key_id ever uploaded, per kind: one at or below it is never put into the pool again.
+    highest_prekey_id = models.IntegerField(default=-1, db_default=-1)
+    highest_pq_prekey_id = models.IntegerField(default=-1, db_default=-1)
+    # When the present line of tokens began: it ends for good TOKENS_LAST after it.
+    tokens_since = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "devices_device"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["user", "device_uuid"], condition=Q(active=True), name="one_active_device_per_uuid"
+            ),
+            models.UniqueConstraint(
+                fields=["user", "device_number"], condition=Q(active=True), name="one_active_device_per_number"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"device {self.pk}"
+
+
+class TokenPair(models.Model):
+    """One access and one refresh token that were given out together. Of the refresh token only its hash is kept.
+
+    An `offered` pair becomes the `current` one when one of its tokens is first used; its parent is then `replaced` and its siblings are
+    `ended`. Whoever presents the refresh token of a replaced pair, or any token of an ended one, shows that somebody else has it too.
+    """
+
+    class State(models.IntegerChoices):
+        OFFERED = 0
+        CURRENT = 1
+        REPLACED = 2
+        ENDED = 3
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="token_pairs")
+    parent = models.UUIDField(null=True)
+    refresh_hash = models.BinaryField(max_length=32, unique=True)
+    state = models.SmallIntegerField(choices=State)
+    created_at = models.DateTimeField(default=timezone.now)
+    refresh_expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "devices_token_pair"
+
+    def __str__(self) -> str:
+        return f"tokens of device {self.device_id}"
+
+
+class SignedPrekey(models.Model):
+    """A prekey that stays until it is replaced, one of each kind per device."""
+
+    class Kind(models.TextChoices):
+        SIGNED = "signed"
+        LAST_RESORT = "last_resort"
+        PQ_LAST_RESORT = "pq_last_resort"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="signed_prekeys")
+    kind = models.CharField(max_length=16, choices=Kind)
+    key_id = models.IntegerField()
+    public_key = models.BinaryField()
+    signature = models.BinaryField(max_length=64)
+
+    class Meta:
+        db_table = "devices_signed_prekey"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["device", "kind"], name="one_signed_prekey_per_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} prekey of device {self.device_id}"
+
+
+class OneTimePrekey(models.Model):
+    """A prekey that is handed out once. Handing out is the deletion of this row."""
+
+    class Kind(models.TextChoices):
+        CURVE = "curve"
+        PQ = "pq"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="one_time_prekeys", db_index=False)
+    kind = models.CharField(max_length=8, choices=Kind)
+    key_id = models.IntegerField()
+    public_key = models.BinaryField()
+    signature = models.BinaryField(max_length=64, null=True)
+
+    class Meta:
+        db_table = "devices_one_time_prekey"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["device", "kind", "key_id"], name="one_prekey_per_key_id")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} prekey of device {self.device_id}"

@@ -1,0 +1,7 @@
+"""Tokens."""
+
+from devices.current import CurrentDevice
+
+
+def authenticate(access_token: str) -> CurrentDevice:
+    raise NotImplementedError
