@@ -1,7 +1,9 @@
+import contextlib
 import sys
 import threading
 import time
 from types import TracebackType
+from typing import TextIO
 
 REPORT_EVERY_SECONDS = 5.0
 
@@ -10,15 +12,19 @@ _one_at_a_time = threading.Lock()
 
 def say(text: str = "") -> None:
     """Prints one line, whole, whichever thread says it."""
-    with _one_at_a_time:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+    _write(sys.stdout, text)
 
 
 def complain(text: str) -> None:
-    with _one_at_a_time:
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    """The same on stderr."""
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # The terminal may be gone while there is still something to put away.
+    with _one_at_a_time, contextlib.suppress(OSError, ValueError):
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 class Progress:

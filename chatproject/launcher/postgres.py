@@ -152,11 +152,16 @@ class PostgresServer(Server):
 
     def create_database(self, name: str) -> str:
         """Makes the database unless it is there; returns its URL."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-            if not known:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        create_database(self.url, name)
         return self.url_for(name)
+
+
+def create_database(url: str, name: str) -> None:
+    """Makes a database on the server that `url` leads to, unless it is there. psycopg.Error if this user may not."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if not known:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 def find_binaries() -> Path:

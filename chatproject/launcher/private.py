@@ -3,18 +3,18 @@
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from chatproject.launcher.cassandra import TEST, CassandraNode, Profile
 from chatproject.launcher.cassandra.jars import fetch_jars
 from chatproject.launcher.cassandra.java import find_java
-from chatproject.launcher.console import Progress, complain
+from chatproject.launcher.console import complain
 from chatproject.launcher.errors import LauncherError
 from chatproject.launcher.postgres import PostgresServer
 from chatproject.launcher.secret import fresh_secrets
 from chatproject.launcher.server import Server
+from chatproject.launcher.together import start_together
 from chatproject.launcher.valkey import ValkeyServer
 
 
@@ -28,8 +28,9 @@ def private_servers(directory: Path, profile: Profile = TEST) -> Iterator[dict[s
     if cassandra:
         servers.append(cassandra)
     try:
-        with Progress(f"Starting {', '.join(server.name for server in servers)}"):
-            start_together(servers, fresh=True)
+        for server in servers:
+            server.clear()
+        start_together(servers)
         yield _environment(postgres, valkey, cassandra)
     finally:
         _discard(servers)
@@ -48,34 +49,18 @@ def cassandra_is_here() -> bool:
     return True
 
 
-def start_together(servers: list[Server], *, fresh: bool = False) -> None:
-    """Starts all at once; returns when all are ready. The first failure is raised when all have ended their start."""
-    with ThreadPoolExecutor(len(servers)) as pool:
-        starts = [pool.submit(_start, server, fresh=fresh) for server in servers]
-        try:
-            for start in starts:
-                start.result()
-        except BaseException:
-            for server in servers:
-                server.abandon()
-            raise
-
-
-def _start(server: Server, *, fresh: bool) -> None:
-    if fresh:
-        server.clear()
-    server.start()
-
-
 def _environment(postgres: PostgresServer, valkey: ValkeyServer, cassandra: CassandraNode | None) -> dict[str, str]:
     environment = {
         "ENVIRONMENT": "test",
         "POSTGRES_URL": postgres.create_database("waypost"),
         "MESSAGES_URL": postgres.create_database("waypost_messages"),
         "REDIS_URL": valkey.url,
+        "POSTGRES_PID": str(postgres.pid),
+        "VALKEY_PID": str(valkey.pid),
         **fresh_secrets(),
     }
     if cassandra:
+        environment["CASSANDRA_PID"] = str(cassandra.pid)
         environment["CASSANDRA_TEST_URL"] = cassandra.url_for("test_waypost")
     return environment
 

@@ -80,12 +80,6 @@ class Server(ABC):
         end_leftovers(self.executable, self.data, self.stop_signal)
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def abandon(self) -> None:
-        """Makes a `start` that another thread waits in fail soon. The caller still has to `stop`."""
-        with self._turn:
-            self._wanted = False
-        self._signal(signal.SIGKILL)
-
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None

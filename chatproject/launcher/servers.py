@@ -10,7 +10,7 @@ from chatproject.launcher.private import private_servers
 from chatproject.launcher.state import STATE, only_one
 
 
-def serve_tests() -> int:
+def main(_arguments: list[str]) -> int:
     """Keeps PostgreSQL, Valkey and Cassandra running until Ctrl-C; `.state/dev/env` leads a shell to them."""
     directory = STATE / "dev"
     refusal = f"The servers for this checkout run already: source {directory / 'env'}"

@@ -9,6 +9,16 @@ from chatproject.launcher.errors import refuse
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".state"
 LOGS = STATE / "logs"
+LARGE_LOG_BYTES = 10_000_000
+
+
+def open_log(name: str) -> Path:
+    """The log file of that name; what it holds from earlier starts stays, unless it has grown large."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{name}.log"
+    if log.exists() and log.stat().st_size > LARGE_LOG_BYTES:
+        log.rename(log.with_suffix(".log.1"))
+    return log
 
 
 @contextmanager

