@@ -20,6 +20,12 @@ def bucket_of(kept_ms: int) -> int:
     return kept_ms // BUCKET_MS
 
 
+def ends_ms(kept_ms: int, expires_ms: int | None) -> int:
+    """When a mailbox row ends, in milliseconds since 1970."""
+    end = kept_ms + RETENTION_MS
+    return end if expires_ms is None else min(end, expires_ms)
+
+
 class StoreUnavailable(Exception):
     """The store did not answer, or not in time. What was asked may or may not have happened; everything may be asked again."""
 
@@ -47,7 +53,9 @@ class MessageStore(Protocol):
         `expires_ms`, whichever is earlier. A row that is already acknowledged stays acknowledged and without its ciphertext.
         """
 
-    async def pending(self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256) -> Page:
+    async def pending(
+        self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
+    ) -> Page:
         """Un-acknowledged envelopes with position > since.low_position, in (position, message_id) order within a bucket, oldest bucket first.
 
         Reads buckets since.low_bucket … bucket_of(now_ms) + 1. `page` is the former page's `next_page`. A page may be empty and not the last.
