@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
+from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -29,12 +30,25 @@ Pool = AsyncConnectionPool[Connection]
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
 # What a lost, stopped or restarting server looks like from here. Programming errors are not among them.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
+# Said of one statement by a server that is well; the caller knows what to do about them.
+OF_THE_STATEMENT = (errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
 
 def conninfo(alias: str) -> str:
     """libpq's connection string of a Django alias, with the limits every session has."""
     params: dict[str, Any] = connections[alias].get_connection_params()  # type: ignore[no-untyped-call]
-    names = ("dbname", "user", "password", "host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout")
+    names = (
+        "dbname",
+        "user",
+        "password",
+        "host",
+        "port",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "connect_timeout",
+    )
     chosen = {name: params[name] for name in names if params.get(name)}
     return psycopg.conninfo.make_conninfo(**{"connect_timeout": 3, "options": SESSION_LIMITS} | chosen)
 
@@ -59,11 +73,18 @@ async def pool(alias: str = "default") -> Pool:
 
 @asynccontextmanager
 async def connection(alias: str = "default") -> AsyncIterator[Connection]:
-    """A connection for one transaction. Raises StorageUnavailable for anything an unreachable or overloaded server does."""
+    """A connection for one transaction, rolled back if it raises.
+
+    Raises StorageUnavailable for anything an unreachable or overloaded server does; what concerns one statement alone comes as it is.
+    """
     source = await pool(alias)
     try:
         async with source.connection() as conn:
             yield conn
+    except OF_THE_STATEMENT:
+        raise
+    except errors.LockNotAvailable as failure:
+        raise StorageUnavailable from failure
     except UNAVAILABLE as failure:
         heal(source)
         raise StorageUnavailable from failure

@@ -176,6 +176,8 @@ LIMITS: dict[str, list[int]] = {
         "BUNDLES_PER_10_MIN": [6],
         "BUNDLES_PER_TARGET_HOUR": [60],
         "HANDSHAKES_PER_MIN": [60],
+        "FRAMES_BURST": [1000],
+        "FRAMES_PER_SECOND": [200],
         "SEND_BURST": [60],
         "SEND_PER_SECOND": [2],
         "CONVERSATION_PER_SECOND": [50],

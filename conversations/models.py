@@ -88,6 +88,8 @@ class DeviceStart(models.Model):
     device_id = models.BigIntegerField()
     from_seq = models.BigIntegerField()
     envelope_seq = models.BigIntegerField(null=True)
+    # The device's own `mailbox_from` then: once it is installed again this start is not its own any more.
+    mailbox_from = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "conversations_device_start"

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from conversations.entries import LogEntry, Recipient
+
 
 class Mailbox(msgspec.Struct, frozen=True):
     """Whose mailbox: one device of one user."""
@@ -72,3 +74,75 @@ class Heartbeat(msgspec.Struct, frozen=True):
     system_identifier: int
     timeline: int
     local_dc: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
+    """A device has a message (`delivered_ms`), or its user has read up to it (`read_ms`)."""
+
+    message_id: int
+    conversation_id: UUID
+    seq: int
+    user_id: UUID
+    device_id: int
+    delivered_ms: int | None = None
+    read_ms: int | None = None
+
+
+class DevicesChanged(msgspec.Struct, frozen=True, tag="devices_changed"):
+    """Somebody's list of devices, or the state of one of them, is another."""
+
+    user_id: UUID
+    device_id: int | None = None
+    reason: str | None = None
+
+
+class PrekeysLow(msgspec.Struct, frozen=True, tag="prekeys_low"):
+    """A device should upload one-time prekeys."""
+
+    count: int
+    pq_count: int | None = None
+
+
+Notice = Receipt | DevicesChanged | PrekeysLow
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Sockets of a device are to be closed with `code`; with `before`, only those of an earlier connection id."""
+
+    code: int
+    before: int | None = None
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is published for a device or a user. Losing one loses nothing: envelopes are in the mailbox, and every socket sweeps."""
+
+    envelopes: tuple[Envelope, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    look: bool = False
+    close: Close | None = None
+    # A notice for a user's devices does not go to this one.
+    except_device: int = 0
+
+
+def envelope_of(entry: LogEntry, recipient: Recipient) -> Envelope:
+    """The entry as one of its recipients sees it."""
+    return Envelope(
+        message_id=entry.message_id,
+        conversation_id=entry.conversation_id,
+        seq=entry.seq,
+        client_message_id=entry.client_message_id,
+        position=entry.position,
+        kept_ms=entry.kept_ms,
+        kind=entry.kind,
+        start=recipient.start,
+        sender_user_id=entry.sender_user_id,
+        sender_device_id=entry.sender_device_id,
+        sender_device_number=entry.sender_device_number,
+        ciphertext=recipient.ciphertext,
+        shared=entry.shared,
+        system=entry.system,
+        reply_to=entry.reply_to,
+        deletes=entry.deletes,
+        expires_ms=entry.expires_ms,
+        urgent=entry.urgent,
+    )

@@ -1,0 +1,44 @@
+"""The ASGI application: HTTP by Django, `/ws` by Channels, and the running parts of the process between start-up and shutdown."""
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import path
+
+from messaging import runtime
+from messaging.consumers import DeviceConsumer
+
+router = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": URLRouter([path("ws", DeviceConsumer.as_asgi())]),
+    }
+)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Serve one request or socket, or the process's life from start-up to shutdown."""
+    if scope["type"] == "lifespan":
+        await live(receive, send)
+    else:
+        await router(scope, receive, send)
+
+
+async def live(receive: Any, send: Any) -> None:
+    """Start the running parts when the server starts; stop them when it stops, so that nothing committed is left half-way."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await runtime.running()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await runtime.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

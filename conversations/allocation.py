@@ -1,0 +1,68 @@
+"""Giving out places in the log: seq, message_id and position. The only module that does, whichever road asks."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+
+from accounts.positions import XID_MASK
+
+# 2025-01-01T00:00Z; 41 bits of milliseconds from here last until 2094.
+EPOCH_MS = 1_735_689_600_000
+SERIAL_BITS = 22
+SERIAL_MASK = (1 << SERIAL_BITS) - 1
+
+
+class Head(msgspec.Struct):
+    """The end of a conversation's log, read under its row lock; moves with each allocation."""
+
+    conversation_id: UUID
+    kind: str
+    source: str
+    next_seq: int
+    last_message_id: int
+    last_position: int
+    archived: bool = False
+    name: str = ""
+
+
+class Moment(msgspec.Struct):
+    """When a transaction happens: PostgreSQL's clock, the transaction's position, and serial numbers that are unique on the server."""
+
+    now_ms: int
+    position: int
+    serials: Iterator[int]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One place in the log."""
+
+    seq: int
+    message_id: int
+    position: int
+
+
+def allocate(head: Head, moment: Moment) -> Place:
+    """The next place of the conversation; the head moves on.
+
+    Within a conversation seq is gap-free and message_id and position never fall, whatever the clock did. A message_id is unique on the server:
+    its low bits are a serial number, its high bits the millisecond, moved on by one where it would not exceed the conversation's last.
+    """
+    place = Place(head.next_seq, _message_id(head, moment), _position(head, moment))
+    head.next_seq += 1
+    head.last_message_id = place.message_id
+    head.last_position = place.position
+    return place
+
+
+def _message_id(head: Head, moment: Moment) -> int:
+    serial = next(moment.serials) & SERIAL_MASK
+    fresh = ((moment.now_ms - EPOCH_MS) << SERIAL_BITS) | serial
+    if fresh > head.last_message_id:
+        return fresh
+    return (((head.last_message_id >> SERIAL_BITS) + 1) << SERIAL_BITS) | serial
+
+
+def _position(head: Head, moment: Moment) -> int:
+    timeline = moment.position & ~XID_MASK
+    return timeline | max(head.last_position & XID_MASK, moment.position & XID_MASK)

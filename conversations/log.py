@@ -1,0 +1,269 @@
+"""The log: append = commit.
+
+One PostgreSQL transaction orders many sends: it locks the conversations' rows, reads audiences and idempotency keys *after* the locks, decides,
+and writes ledger rows, ciphertext bundles (the transactional outbox) and the new heads. Two round trips, however many sends.
+
+A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversation never stops the others; its sends come back as SKIPPED.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, LiteralString
+from uuid import UUID
+
+import msgspec
+import psycopg
+from django.dispatch import Signal
+from psycopg import errors, sql
+
+from accounts import postgresql
+from accounts.positions import POSITION
+from accounts.postgresql import Connection
+from accounts.wire.refusals import ChatError, InvalidRequest, StorageUnavailable
+from conversations import entries as bundles
+from conversations.allocation import Head, Moment
+from conversations.audience import AUDIENCE, Audience, audiences
+from conversations.entries import SYSTEM, LogEntry
+from conversations.planning import Plan, Reading, Target, plan, refuse_all
+from conversations.sends import Committed, Send, Sent
+
+# Sent after a commit with `entries`: what is committed and not yet in its store. Whoever does not hear it leaves it to the finisher.
+appended = Signal()
+
+# For so long the committing process is expected to deposit its entries itself; afterwards a finisher takes them.
+CLAIM_SECONDS = 3
+LARGEST_CLOCK_STEP_MS = 60_000
+SPARE_SERIALS = 4
+
+_HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position, archived_at IS NOT NULL, name FROM conversations_conversation"
+LOCK_FREE = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+LOCK_WAITING = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+MOMENT = f"""
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, {POSITION},
+       ARRAY(SELECT nextval('conversations_message_serial') FROM generate_series(1, %s))
+"""
+SERIALS = "SELECT nextval('conversations_message_serial') FROM generate_series(1, %s)"
+KNOWN = """
+SELECT l.conversation_id, l.sender_device_id, l.client_message_id, l.message_id, l.seq, l.kept_ms
+FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[]) AS k (conversation_id, sender_device_id, client_message_id)
+JOIN conversations_ledger l USING (conversation_id, sender_device_id, client_message_id)
+"""
+TARGETS = "SELECT message_id, conversation_id, seq, sender_user_id FROM conversations_ledger WHERE message_id = ANY(%s)"
+WRITE_LEDGER = """
+INSERT INTO conversations_ledger (conversation_id, seq, sender_device_id, client_message_id, sender_user_id, kind, urgent, message_id, position,
+                                  kept_ms, expires_ms, source)
+SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::bool[], %s::bigint[], %s::bigint[],
+                     %s::bigint[], %s::bigint[], %s::text[])
+"""
+WRITE_OUTBOX = """
+INSERT INTO conversations_outbox (conversation_id, seq, source, position, kept_ms, claimed_until, size, bundle)
+SELECT conversation_id, seq, source, position, kept_ms, clock_timestamp() + make_interval(secs => %s), length(bundle), bundle
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[]) AS n (conversation_id, seq, source, position, kept_ms, bundle)
+"""
+MOVE_HEADS = """
+UPDATE conversations_conversation c
+SET next_seq = n.seq + 1, last_message_id = n.message_id, last_position = n.position, last_kept_ms = n.kept_ms, last_kind = n.kind,
+    last_sender_user_id = n.sender_user_id
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::uuid[])
+     AS n (id, seq, message_id, position, kept_ms, kind, sender_user_id)
+WHERE c.id = n.id
+"""
+WRITE_STARTS = """
+INSERT INTO conversations_device_start AS s (conversation_id, device_id, from_seq, envelope_seq, mailbox_from)
+SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT (conversation_id, device_id) DO UPDATE
+SET envelope_seq = excluded.envelope_seq, mailbox_from = excluded.mailbox_from,
+    from_seq = CASE WHEN s.mailbox_from = excluded.mailbox_from THEN s.from_seq ELSE excluded.from_seq END
+"""
+END_STARTS = """
+DELETE FROM conversations_device_start s USING unnest(%s::uuid[], %s::bigint[]) AS n (conversation_id, device_id)
+WHERE s.conversation_id = n.conversation_id AND s.device_id = n.device_id
+"""
+
+# A batch that fails for one of these may be put right by leaving out the send that caused it; or is simply tried again.
+POISON = (psycopg.DataError, psycopg.IntegrityError, errors.QueryCanceled)
+RIVALRY = (errors.DeadlockDetected, errors.SerializationFailure)
+
+
+async def append(sends: Sequence[Send], *, waiting: bool = False) -> Committed:
+    """Commit what can be committed; an outcome for every send, in order.
+
+    Never raises for a fault of the database: every send then gets StorageUnavailable, and may or may not be committed if the fault hit the
+    COMMIT itself (sending it again tells). One send that PostgreSQL refuses never fails the others: the batch is halved until it stands alone.
+    `waiting` waits up to 2 s for locked rows instead of skipping them.
+    """
+    try:
+        return await _transaction(sends, waiting=waiting)
+    except POISON as failure:
+        return await _halved(sends, failure, waiting=waiting)
+    except RIVALRY:
+        return await _once_more(sends, waiting=waiting)
+    except StorageUnavailable as failure:
+        return Committed(refuse_all(sends, failure))
+
+
+async def _halved(sends: Sequence[Send], failure: psycopg.Error, *, waiting: bool) -> Committed:
+    if len(sends) == 1:
+        timed_out = isinstance(failure, errors.QueryCanceled)
+        refusal: ChatError = StorageUnavailable() if timed_out else InvalidRequest("The message cannot be stored.")
+        return Committed((refusal,))
+    middle = len(sends) // 2
+    first = await append(sends[:middle], waiting=waiting)
+    second = await append(sends[middle:], waiting=waiting)
+    return Committed(first.outcomes + second.outcomes, first.entries + second.entries)
+
+
+async def _once_more(sends: Sequence[Send], *, waiting: bool) -> Committed:
+    try:
+        return await _transaction(sends, waiting=waiting)
+    except (psycopg.Error, StorageUnavailable):
+        return Committed(refuse_all(sends))
+
+
+async def _transaction(sends: Sequence[Send], *, waiting: bool) -> Committed:
+    async with postgresql.connection() as conn:
+        reading = await _read(conn, sends, waiting=waiting)
+        made = plan(sends, reading)
+        if made.entries:
+            await write(conn, made, reading.heads.values())
+        else:
+            await conn.execute("ROLLBACK")
+    return Committed(tuple(made.outcomes), tuple(made.entries))
+
+
+async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Reading:
+    ids = sorted({send.conversation_id for send in sends})
+    deleted = [send.deletes for send in sends if send.deletes is not None]
+    async with conn.pipeline():
+        await conn.execute("BEGIN")
+        heads = await _ask(conn, LOCK_WAITING if waiting else LOCK_FREE, [ids])
+        moment = await _ask(conn, MOMENT, [len(sends) + SPARE_SERIALS])
+        audience = await _ask(conn, AUDIENCE, [ids])
+        known = await _ask(conn, KNOWN, [list(column) for column in zip(*(send.key for send in sends), strict=True)])
+        targets = await _ask(conn, TARGETS, [deleted]) if deleted else None
+    reading = Reading(
+        heads={row[0]: Head(*row) for row in await heads.fetchall()},
+        audiences=audiences(await audience.fetchall()),
+        known={(row[0], row[1], row[2]): Sent(*row[3:]) for row in await known.fetchall()},
+        targets={row[0]: Target(*row[1:]) for row in (await targets.fetchall() if targets else [])},
+        moment=await the_moment(moment),
+    )
+    await _enough_serials(conn, reading, len(sends))
+    return reading
+
+
+async def the_moment(cursor: psycopg.AsyncCursor[Any]) -> Moment:
+    """The transaction's clock, position and serials from the answer to `MOMENT`. Refuses a clock that jumped."""
+    row = await cursor.fetchone()
+    if row is None:
+        raise StorageUnavailable
+    _clock.check(row[0])
+    return Moment(row[0], row[1], iter(row[2]))
+
+
+async def _enough_serials(conn: Connection, reading: Reading, sends: int) -> None:
+    """Device changes take places too; there are rarely any, and rarely more than the spare ones."""
+    changes = sum(device_changes(audience) for audience in reading.audiences.values())
+    if changes > SPARE_SERIALS:
+        more = await _ask(conn, SERIALS, [changes])
+        reading.moment.serials = chain(reading.moment.serials, [row[0] for row in await more.fetchall()])
+
+
+def device_changes(audience: Audience) -> int:
+    """How many entries linked and unlinked devices are going to need."""
+    return sum(device.active != device.started for device in audience.devices.values())
+
+
+async def write(conn: Connection, made: Plan, heads: Iterable[Head]) -> None:
+    """Write a plan and commit. Afterwards every entry of it has its place, its idempotency key and its bundle, or none has."""
+    sources = {head.conversation_id: head.source for head in heads}
+    last = {entry.conversation_id: entry for entry in made.entries}
+    async with conn.pipeline():
+        await _tell(conn, WRITE_LEDGER, _ledger_columns(made.entries, sources))
+        await _tell(conn, WRITE_OUTBOX, [CLAIM_SECONDS, *_outbox_columns(made.entries, sources)])
+        await _tell(conn, MOVE_HEADS, _head_columns(last.values()))
+        if made.ended:
+            await _tell(conn, END_STARTS, _columns(made.ended, 2))
+        if made.starts:
+            starts = [msgspec.structs.astuple(start) for start in made.starts.values()]
+            await _tell(conn, WRITE_STARTS, _columns(starts, 5))
+        await conn.execute("COMMIT")
+
+
+def _ledger_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
+    return _columns(
+        [
+            (
+                e.conversation_id,
+                e.seq,
+                0 if e.kind == SYSTEM else e.sender_device_id,
+                e.client_message_id,
+                e.sender_user_id,
+                e.kind,
+                e.urgent,
+                e.message_id,
+                e.position,
+                e.kept_ms,
+                e.expires_ms,
+                sources[e.conversation_id],
+            )
+            for e in written
+        ],
+        12,
+    )
+
+
+def _outbox_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
+    rows = [(e.conversation_id, e.seq, sources[e.conversation_id], e.position, e.kept_ms, bundles.encode(e)) for e in written]
+    return _columns(rows, 6)
+
+
+def _head_columns(last: Iterable[LogEntry]) -> list[list[Any]]:
+    return _columns([(e.conversation_id, e.seq, e.message_id, e.position, e.kept_ms, e.kind, e.sender_user_id) for e in last], 7)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows turned into the arrays that unnest takes."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+async def _ask(conn: Connection, query: str, params: Sequence[Any]) -> psycopg.AsyncCursor[Any]:
+    cursor = conn.cursor(binary=True)
+    return await cursor.execute(_fixed(query), params, prepare=True)
+
+
+async def _tell(conn: Connection, query: str, params: Sequence[Any]) -> None:
+    await conn.execute(_fixed(query), params, prepare=True)
+
+
+def _fixed(query: str) -> sql.SQL:
+    """The statements above are constants, though not literals: some are put together from others."""
+    literal: LiteralString = query  # type: ignore[assignment]
+    return sql.SQL(literal)
+
+
+def _steady_ns() -> int:
+    """A clock nobody sets; where the system has one that also counts while it is suspended, that one."""
+    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(steady)
+
+
+class ClockGuard:
+    """Notices when PostgreSQL's clock moves against one that nobody sets.
+
+    One bad second of the database's clock must not become ids and buckets that push conversations a month ahead.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ms: int | None = None
+
+    def check(self, server_ms: int) -> None:
+        """Raise StorageUnavailable while the clock stands more than a minute away from where it was; follow slow drift."""
+        offset = server_ms - _steady_ns() // 1_000_000
+        if self._offset_ms is not None and abs(offset - self._offset_ms) > LARGEST_CLOCK_STEP_MS:
+            raise StorageUnavailable("The database's clock has jumped.")
+        self._offset_ms = offset
+
+
+_clock = ClockGuard()

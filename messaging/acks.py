@@ -1,0 +1,68 @@
+"""Acknowledgements on their way to the store, many at a time; and the receipts that follow when they are there."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import msgspec
+
+from messaging.envelopes import Ack, Receipt
+from messaging.store.protocol import MessageStore, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+LARGEST_WRITE = 1000
+MOST_KEPT = 50_000
+PAUSES = (0.5, 1.0, 2.0, 5.0)
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """One ack, and the receipt its sender gets once it is written (None where nobody is told)."""
+
+    ack: Ack
+    receipt: Receipt | None = None
+    sender_user_id: UUID | None = None
+
+
+Written = Callable[[Sequence[Acknowledged]], None]
+
+
+class AckWriter:
+    """Writes acks of one process. While the store is down they are kept here, bounded; what is dropped is delivered once more and acked again."""
+
+    def __init__(self, store: MessageStore, written: Written) -> None:
+        self._store = store
+        self._written = written
+        self._waiting: list[Acknowledged] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, acknowledged: Sequence[Acknowledged]) -> None:
+        """Write these soon. Returns at once."""
+        self._waiting.extend(acknowledged)
+        del self._waiting[: max(0, len(self._waiting) - MOST_KEPT)]
+        if self._task is None and self._waiting:
+            self._task = asyncio.get_running_loop().create_task(self._write_while_waiting())
+
+    async def _write_while_waiting(self) -> None:
+        failures = 0
+        try:
+            while self._waiting:
+                batch = self._waiting[:LARGEST_WRITE]
+                del self._waiting[:LARGEST_WRITE]
+                try:
+                    await self._store.acknowledge([item.ack for item in batch])
+                except StoreUnavailable:
+                    self._waiting[:0] = batch
+                    await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+                    failures += 1
+                else:
+                    failures = 0
+                    self._written(batch)
+        finally:
+            self._task = None
+
+    async def drain(self) -> None:
+        """Return when everything added is written."""
+        while self._task is not None:
+            await asyncio.wait({self._task})

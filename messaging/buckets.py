@@ -1,0 +1,31 @@
+"""Token buckets in the process: limits of the hot path, where asking Redis for every message would cost more than the message."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+
+MOST_KEYS = 100_000
+
+
+class TokenBuckets:
+    """One bucket per key: `burst` tokens at first, `rate` more each second. A burst or rate of 0 means no limit."""
+
+    def __init__(self, *, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: Hashable) -> float:
+        """Take a token: 0.0 when there was one, else the seconds until there is."""
+        if not self._rate or not self._burst:
+            return 0.0
+        now = time.monotonic()
+        level, seen = self._levels.get(key, (self._burst, now))
+        level = min(self._burst, level + (now - seen) * self._rate)
+        if level < 1:
+            return (1 - level) / self._rate
+        self._levels[key] = (level - 1, now)
+        self._levels.move_to_end(key)
+        if len(self._levels) > MOST_KEYS:
+            self._levels.popitem(last=False)
+        return 0.0

@@ -1,0 +1,317 @@
+"""DeviceConsumer: one connected device. The edge: bytes in, verbs called, bytes out.
+
+It replaces two things of Channels' consumer on purpose: the wait over several sources (hints come by call, see `layer`), and the hop to a thread
+that Channels makes before every handler to close old database connections (this road uses none of Django's).
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, StorageUnavailable
+from conversations.sends import Send, Sender, Sent
+from devices.current import CurrentDevice
+from messaging import frames, handshakes, hints, mailboxes, receipts, sessions
+from messaging.buckets import TokenBuckets
+from messaging.envelopes import Envelope, Hint, Mailbox
+from messaging.frames import CODECS, JSON, AckFrame, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame, ReadFrame, SendFrame
+from messaging.group_commit import Outcome
+from messaging.mailboxes import Delivery, NotKeepingUp
+from messaging.runtime import Runtime, running
+from messaging.sessions import Session
+from messaging.writer import SocketWriter
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SEND = 256 * 1024
+AUTHENTICATE_SECONDS = 5.0
+BAD_FRAMES = 3
+CHECK_SECONDS = 30.0
+MOST_ERRANDS = 64
+
+PROTOCOL_ERROR = 4400
+UNAUTHENTICATED = 4401
+NOT_KEEPING_UP = 4408
+CONNECTED_ELSEWHERE = 4409
+TOO_FAST = 4429
+UNSUPPORTED_DATA = 1003
+TRY_AGAIN_LATER = 1013
+
+
+class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One socket. Until `_session` is set it may only authenticate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._codec = CODECS[JSON]
+        self._session: Session | None = None
+        self._delivery: Delivery | None = None
+        self._listening: hints.Listening | None = None
+        self._runtime: Runtime | None = None
+        self._bad_frames = 0
+        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._limit = TokenBuckets(rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0])
+        self._writer = SocketWriter(self._send_bytes, self.close)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.scope = scope
+        self.base_send = send
+        try:
+            while True:
+                message = await receive()
+                match message["type"]:
+                    case "websocket.receive":
+                        await self._received(message)
+                    case "websocket.connect":
+                        if not await self._connect():
+                            return
+                    case "websocket.disconnect":
+                        return
+        finally:
+            await self._end()
+
+    async def _connect(self) -> bool:
+        """Accept the socket, or refuse the handshake with its HTTP status."""
+        try:
+            handshake = await handshakes.check(self.scope)
+        except handshakes.Refused as refused:
+            await refused.answer(self.base_send)
+            return False
+        self._codec = CODECS[handshake.codec]
+        await self.accept(handshake.subprotocol)
+        self._tasks.append(asyncio.create_task(self._write()))
+        if handshake.device is not None:
+            await self._begin(handshake.device, None)
+        else:
+            self._tasks.append(asyncio.create_task(self._expect_authentication()))
+        return True
+
+    async def _end(self) -> None:
+        if self._listening is not None:
+            self._listening.stop()
+        for task in (*self._tasks, *self._errands):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            await self._writer.run()
+        except (OSError, RuntimeError):
+            # The socket is gone; its `disconnect` is on the way.
+            logger.debug("a socket went away while it was written to")
+
+    async def _send_bytes(self, frame: bytes) -> None:
+        if self._codec.is_text:
+            await self.base_send({"type": "websocket.send", "text": frame.decode()})
+        else:
+            await self.base_send({"type": "websocket.send", "bytes": frame})
+
+    def _put(self, frame: frames.ServerFrame | dict[str, Any]) -> None:
+        self._writer.put(self._codec.encode(frame))
+
+    def _refuse(self, refusal: ChatError, ref: str | None = None) -> None:
+        self._put(frames.error_frame(refusal, ref))
+
+    # --- authentication --------------------------------------------------------------------------------------------------------
+
+    async def _expect_authentication(self) -> None:
+        await asyncio.sleep(AUTHENTICATE_SECONDS)
+        if self._session is None:
+            self._writer.close(UNAUTHENTICATED)
+
+    async def _authenticate(self, frame: AuthenticateFrame) -> None:
+        try:
+            device = await handshakes.verify(frame.access_token)
+        except (InvalidToken, StorageUnavailable) as refusal:
+            self._give_up(refusal, frame.ref)
+        else:
+            await self._begin(device, frame.ref)
+
+    def _give_up(self, refusal: ChatError, ref: str | None) -> None:
+        self._refuse(refusal, ref)
+        self._writer.close(UNAUTHENTICATED if isinstance(refusal, InvalidToken) else TRY_AGAIN_LATER)
+
+    async def _begin(self, device: CurrentDevice, ref: str | None) -> None:
+        """The socket belongs to the device now: older sockets of it close, and what waits for it is drained."""
+        try:
+            session = await sessions.open_session(device.user_id, device.device_id, device.device_number)
+        except (InvalidToken, StorageUnavailable) as refusal:
+            self._give_up(refusal, ref)
+            return
+        self._runtime = await running()
+        self._session = session
+        self._delivery = Delivery(
+            session,
+            store=self._runtime.store,
+            acks=self._runtime.acks,
+            send=self._deliver,
+            queue_empty=partial(self._put, frames.QueueEmptyFrame()),
+            hints_arrive=lambda: hints.layer().up,
+        )
+        self._put(self._ready(session, ref))
+        hints.close(session.device_id, hints.Close(CONNECTED_ELSEWHERE, session.conn_id))
+        self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
+        self._listening.start()
+        self._tasks.append(asyncio.create_task(self._drain(self._delivery)))
+        self._tasks.append(asyncio.create_task(self._check_session(session)))
+
+    def _ready(self, session: Session, ref: str | None) -> frames.ReadyFrame:
+        return frames.ReadyFrame(
+            ref=ref,
+            user_id=session.user_id,
+            device_id=str(session.device_id),
+            server_time=frames.wire_time(time.time_ns() // 1_000_000),
+            window=frames.Window(frames.WINDOW_ENVELOPES, frames.WINDOW_BYTES),
+        )
+
+    # --- what the server has for the device ------------------------------------------------------------------------------------
+
+    async def _drain(self, delivery: Delivery) -> None:
+        try:
+            await delivery.run()
+        except NotKeepingUp:
+            self._writer.close(NOT_KEEPING_UP)
+        except Exception:
+            # Without its drain loop a socket would look alive and get nothing: better it comes back.
+            logger.exception("a drain failed")
+            self._writer.close(TRY_AGAIN_LATER)
+
+    def _deliver(self, envelopes: Sequence[Envelope]) -> None:
+        for envelope in envelopes:
+            self._put(frames.envelope_frame(envelope))
+
+    def _on_hint(self, hint: Hint) -> None:
+        if self._session is None or self._delivery is None:
+            return
+        if hint.close is not None and (hint.close.before is None or hint.close.before > self._session.conn_id):
+            self._writer.close(hint.close.code)
+            return
+        if hint.envelopes:
+            self._delivery.offer(hint.envelopes)
+        if hint.look:
+            self._delivery.look()
+        if hint.except_device != self._session.device_id:
+            for notice in hint.notices:
+                self._put(frames.notice_frame(notice))
+
+    async def _check_session(self, session: Session) -> None:
+        """Close the socket of a device that is gone or connected elsewhere, also when no hint said so."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+            try:
+                code = await sessions.closing_code(session)
+            except StorageUnavailable:
+                continue
+            if code is not None:
+                self._writer.close(code)
+
+    # --- what the device says --------------------------------------------------------------------------------------------------
+
+    async def _received(self, message: dict[str, Any]) -> None:
+        data = message.get("text") if self._codec.is_text else message.get("bytes")
+        if data is None:
+            self._writer.close(UNSUPPORTED_DATA)
+            return
+        if self._limit.take(None):
+            self._writer.close(TOO_FAST)
+            return
+        try:
+            frame = self._codec.parse(data)
+        except NotAFrame:
+            self._count_bad_frame()
+        except BadFrame as bad:
+            self._refuse_bad_frame(bad)
+        else:
+            await self._handle(frame)
+
+    def _count_bad_frame(self) -> None:
+        self._bad_frames += 1
+        if self._bad_frames >= BAD_FRAMES:
+            self._writer.close(PROTOCOL_ERROR)
+        elif self._session is None:
+            self._writer.close(UNAUTHENTICATED)
+        else:
+            self._refuse(InvalidRequest("A frame is a map with a string `type`."))
+
+    def _refuse_bad_frame(self, bad: BadFrame) -> None:
+        self._refuse(bad.refusal, bad.ref)
+        if self._session is None:
+            self._writer.close(UNAUTHENTICATED)
+
+    async def _handle(self, frame: AnyClientFrame) -> None:
+        if self._session is None:
+            if isinstance(frame, AuthenticateFrame):
+                await self._authenticate(frame)
+            else:
+                self._writer.close(UNAUTHENTICATED)
+            return
+        match frame:
+            case SendFrame():
+                self._send_message(frame, self._session)
+            case AckFrame():
+                await self._acknowledge(frame, self._session)
+            case ReadFrame():
+                await self._errand(self._read(frame, self._session))
+            case AuthenticateFrame():
+                self._refuse(Conflict("This socket is authenticated already."), frame.ref)
+            case _:
+                self._put(frames.PongFrame(ref=frame.ref))
+
+    def _send_message(self, frame: SendFrame, session: Session) -> None:
+        """Queue the send in the order the frames came; the answer is written when there is one."""
+        try:
+            send = frames.to_send(frame, Sender(session.user_id, session.device_id, session.device_number))
+        except ChatError as refusal:
+            self._refuse(refusal, frame.ref)
+            return
+        assert self._runtime is not None  # noqa: S101  (set with the session)
+        outcome = self._runtime.sending.begin(send, largest=LARGEST_SEND)
+        outcome.add_done_callback(partial(self._answer, send, frame.ref))
+
+    def _answer(self, send: Send, ref: str | None, outcome: "asyncio.Future[Outcome]") -> None:
+        match outcome.result():
+            case Sent() as sent:
+                self._put(frames.sent_frame(send, sent, ref))
+            case ChatError() as refusal:
+                self._refuse(refusal, ref)
+
+    async def _acknowledge(self, frame: AckFrame, session: Session) -> None:
+        assert self._delivery is not None  # noqa: S101  (set with the session)
+        try:
+            message_ids = [frames.identifier(text, "message_ids") for text in frame.message_ids]
+        except ChatError as refusal:
+            self._refuse(refusal, frame.ref)
+            return
+        unknown = self._delivery.acknowledge(message_ids)
+        if unknown:
+            await self._errand(self._acknowledge_known(unknown, frame.ref, session))
+
+    async def _acknowledge_known(self, message_ids: Sequence[int], ref: str | None, session: Session) -> None:
+        assert self._runtime is not None  # noqa: S101  (set with the session)
+        try:
+            await mailboxes.acknowledge_known(Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks)
+        except StorageUnavailable as refusal:
+            self._refuse(refusal, ref)
+
+    async def _read(self, frame: ReadFrame, session: Session) -> None:
+        try:
+            await receipts.read(Mailbox(session.user_id, session.device_id), UUID(frame.conversation_id), frame.seq)
+        except ChatError as refusal:
+            self._refuse(refusal, frame.ref)
+
+    async def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something for this socket beside its frames. A socket that asks for too much at once waits."""
+        while len(self._errands) >= MOST_ERRANDS:
+            await asyncio.wait(self._errands, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)

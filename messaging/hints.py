@@ -1,0 +1,143 @@
+"""Hints: the only module that publishes on the channel layer.
+
+A hint says "look at your mailbox", and brings small envelopes along so that a connected device needs no read. Redis is not trusted with it: a
+hint carries a MAC with a key Redis does not have, and one that does not verify only makes the socket look.
+"""
+
+import hmac
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from uuid import UUID
+
+import msgspec
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from conversations.entries import LogEntry
+from messaging.envelopes import Close, Envelope, Hint, Notice, envelope_of
+from messaging.layer import HintLoopLayer
+
+# An envelope larger than this is read from the mailbox instead of riding in the hint.
+LARGEST_RIDER = 4096
+MAC_BYTES = 16
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Hint)
+LOOK = Hint(look=True)
+
+OnHint = Callable[[Hint], None]
+
+
+def device_group(device_id: int) -> str:
+    """The group a device's sockets listen to."""
+    return f"device.{device_id}"
+
+
+def user_group(user_id: UUID) -> str:
+    """The group all sockets of a user listen to."""
+    return f"user.{user_id}"
+
+
+def layer() -> HintLoopLayer:
+    """The running loop's channel layer."""
+    channel_layer = get_channel_layer()
+    assert channel_layer is not None  # noqa: S101  (settings name one)
+    found: HintLoopLayer = channel_layer._get_layer()  # noqa: SLF001  (channels_redis offers no other door to the loop's layer)
+    return found
+
+
+def publish(entries: Iterable[LogEntry]) -> None:
+    """Tell every recipient device of these deposited entries. A device connected to this process gets them without Redis."""
+    per_device: defaultdict[int, list[Envelope]] = defaultdict(list)
+    for entry in entries:
+        for recipient in entry.recipients:
+            per_device[recipient.device_id].append(envelope_of(entry, recipient))
+    for device_id, envelopes in per_device.items():
+        _publish_to_device(device_id, envelopes)
+
+
+def _publish_to_device(device_id: int, envelopes: list[Envelope]) -> None:
+    group = device_group(device_id)
+    here = _here.get(group)
+    if here:
+        hint = Hint(envelopes=tuple(envelopes))
+        for listener in tuple(here):
+            listener(hint)
+        return
+    riders = tuple(envelope for envelope in envelopes if envelope.size <= LARGEST_RIDER)
+    hint = Hint(envelopes=riders, look=len(riders) < len(envelopes))
+    layer().tell(group, _seal(group, hint))
+
+
+def notify(user_ids: Iterable[UUID], notice: Notice, *, except_device: int = 0) -> None:
+    """Tell all connected devices of these users. At most once; nobody waits for it."""
+    hint = Hint(notices=(notice,), except_device=except_device)
+    for group in map(user_group, user_ids):
+        layer().tell(group, _seal(group, hint))
+
+
+def notify_many(notices: dict[UUID, list[Notice]]) -> None:
+    """Tell each user's devices several things in one hint."""
+    for user_id, said in notices.items():
+        group = user_group(user_id)
+        layer().tell(group, _seal(group, Hint(notices=tuple(said))))
+
+
+def close(device_id: int, close: Close) -> None:
+    """Have the device's sockets closed, wherever they are."""
+    group = device_group(device_id)
+    layer().tell(group, _seal(group, Hint(close=close)))
+
+
+class Listening:
+    """One socket's ears: `on_hint` for every hint, `on_gap` when the subscription is confirmed and whenever something may have been missed."""
+
+    def __init__(self, device_id: int, user_id: UUID, on_hint: OnHint, on_gap: Callable[[], None]) -> None:
+        self._device_group = device_group(device_id)
+        self._ears = [(group, partial(self._heard, group)) for group in (self._device_group, user_group(user_id))]
+        self._on_hint = on_hint
+        self._on_gap = on_gap
+
+    def start(self) -> None:
+        """Listen. Works without Redis."""
+        _here.setdefault(self._device_group, []).append(self._on_hint)
+        for group, ear in self._ears:
+            layer().listen(group, ear, self._on_gap)
+
+    def stop(self) -> None:
+        """Stop listening. Idempotent."""
+        listeners = _here.get(self._device_group, [])
+        if self._on_hint in listeners:
+            listeners.remove(self._on_hint)
+        if not listeners:
+            _here.pop(self._device_group, None)
+        for group, ear in self._ears:
+            layer().unlisten(group, ear)
+
+    def _heard(self, group: str, payload: bytes) -> None:
+        self._on_hint(_open(group, payload))
+
+
+# Who listens in this process, by group: a hint for them needs neither encoding nor Redis.
+_here: dict[str, list[OnHint]] = {}
+
+
+def _seal(group: str, hint: Hint) -> bytes:
+    body = _encoder.encode(hint)
+    return _mac(group, body) + body
+
+
+def _open(group: str, payload: bytes) -> Hint:
+    """The hint, or a mere "look" where it is not one of ours, or was meant for another group."""
+    mac, body = payload[:MAC_BYTES], payload[MAC_BYTES:]
+    if not hmac.compare_digest(mac, _mac(group, body)):
+        return LOOK
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError:
+        return LOOK
+
+
+def _mac(group: str, body: bytes) -> bytes:
+    return hmac.digest(settings.HINT_KEY.encode(), group.encode() + b"\0" + body, "sha256")[:MAC_BYTES]

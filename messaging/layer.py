@@ -1,0 +1,270 @@
+"""The channel layer: channels_redis' pub/sub layer, made to need Redis for nothing but reaching other processes.
+
+A socket opens and works while Redis is down: groups are registered here at once and subscribed in the background, publishes of one turn of
+the loop go out in one write and never raise, and after every (re)subscription, and after any gap, each local listener is told to look at its mailbox.
+
+Listeners (`listen`) are called directly, without a queue and a task between: the hot road of the consumer. The rest of the layer's interface is
+channels_redis' own. A channel name made by `new_channel` is local to its process.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
+from channels_redis.utils import create_pool
+from redis import asyncio as aioredis
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[[bytes], None]
+Confirmed = Callable[[], None]
+
+PUBLISH_SECONDS = 0.1
+TICK_SECONDS = 1.0
+TICKS_MISSED = 3
+PAUSES = (0.1, 0.3, 1.0)
+MOST_UNSENT = 10_000
+FAULTS = (RedisError, OSError, TimeoutError, EOFError)
+
+
+class HintLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
+    """The layer named in settings: one `HintLoopLayer` per event loop."""
+
+    def _get_layer(self) -> "HintLoopLayer":
+        loop = asyncio.get_running_loop()
+        layer = self._layers.get(loop)
+        if layer is None:
+            layer = self._layers[loop] = HintLoopLayer(*self._args, **self._kwargs, channel_layer=self)
+        return layer  # type: ignore[no-any-return]
+
+
+class HintLoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
+    """The layer of one event loop. Only the first of the configured hosts is used."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._subscriber = Subscriber(self._shards[0].host, self._name, self._arrived)
+        self._publisher = Publisher(self._shards[0].host)
+        self._listeners: dict[str, list[tuple[Listener, Confirmed]]] = {}
+
+    def _name(self, group: str) -> str:
+        return f"{self.prefix}__group__{group}"
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        channel = f"{self.prefix}{prefix}{uuid.uuid4().hex}"
+        self.channels[channel] = asyncio.Queue()
+        return channel
+
+    @property
+    def up(self) -> bool:
+        """Whether hints of other processes are arriving at the moment."""
+        return self._subscriber.up
+
+    def listen(self, group: str, listener: Listener, confirmed: Confirmed) -> None:
+        """Afterwards `listener` is called with every payload of the group; `confirmed` at once when Redis has the subscription, and after each gap."""
+        self._listeners.setdefault(group, []).append((listener, confirmed))
+        self._subscriber.want(group)
+
+    def unlisten(self, group: str, listener: Listener) -> None:
+        """Undo `listen`; unsubscribes with the last listener."""
+        left = [pair for pair in self._listeners.get(group, []) if pair[0] != listener]
+        if left:
+            self._listeners[group] = left
+        elif self._listeners.pop(group, None) is not None:
+            self._subscriber.forget(group)
+
+    def has_listener(self, group: str) -> bool:
+        """Whether somebody in this process listens to the group."""
+        return group in self._listeners
+
+    def tell(self, group: str, payload: bytes, *, elsewhere: bool = True) -> None:
+        """Call this process's listeners, and publish to the other processes unless told not to. Never raises, never waits."""
+        for listener, _ in tuple(self._listeners.get(group, ())):
+            listener(payload)
+        if elsewhere:
+            self._publisher.publish(self._name(group), self._subscriber.origin + payload)
+
+    def _arrived(self, group: str | None, payload: bytes) -> None:
+        """A payload from another process; or, group None, the news that something may have been missed; or, without payload, a confirmation."""
+        groups = [group] if group is not None else list(self._listeners)
+        for name in groups:
+            for listener, confirmed in tuple(self._listeners.get(name, ())):
+                if payload:
+                    listener(payload)
+                else:
+                    confirmed()
+
+    async def close(self) -> None:
+        """Close both connections. Idempotent."""
+        await self._subscriber.close()
+        await self._publisher.close()
+
+
+class Publisher:
+    """Publishes of one turn of the loop go out in one write; while Redis does not answer they are dropped."""
+
+    def __init__(self, host: dict[str, Any]) -> None:
+        self._redis = aioredis.Redis(connection_pool=create_pool(host))
+        self._unsent: list[tuple[str, bytes]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._silent_until = 0.0
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Queue one publish."""
+        if len(self._unsent) >= MOST_UNSENT or time.monotonic() < self._silent_until:
+            return
+        self._unsent.append((channel, payload))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        try:
+            while self._unsent:
+                batch, self._unsent = self._unsent, []
+                await self._send(batch)
+        finally:
+            self._task = None
+
+    async def _send(self, batch: list[tuple[str, bytes]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for channel, payload in batch:
+            pipeline.publish(channel, payload)
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS + len(batch) / 10_000):
+                await pipeline.execute(raise_on_error=False)
+        except FAULTS:
+            self._silent_until = time.monotonic() + TICK_SECONDS
+            self._unsent.clear()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        with contextlib.suppress(*FAULTS):
+            await self._redis.aclose()
+
+
+class Subscriber:
+    """Keeps the wanted subscriptions alive on one connection, for ever; says so when something may have been missed."""
+
+    def __init__(self, host: dict[str, Any], name: Callable[[str], str], arrived: Callable[[str | None, bytes], None]) -> None:
+        self._redis = aioredis.Redis(connection_pool=create_pool(host))
+        self._name = name
+        self._arrived = arrived
+        self._wanted: dict[bytes, str] = {}
+        self._pubsub: Any = None
+        self._changed: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sender: asyncio.Task[None] | None = None
+        self._last_tick = 0.0
+        # Marks what this process has published itself: its own listeners have heard it already.
+        self.origin = uuid.uuid4().bytes
+        self._tick_group = f"tick.{self.origin.hex()}"
+
+    @property
+    def up(self) -> bool:
+        return time.monotonic() - self._last_tick < TICKS_MISSED * TICK_SECONDS
+
+    def want(self, group: str) -> None:
+        self._wanted[self._name(group).encode()] = group
+        self._change(group)
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._receive_for_ever()), asyncio.create_task(self._tick_for_ever())]
+
+    def forget(self, group: str) -> None:
+        self._wanted.pop(self._name(group).encode(), None)
+        self._change(group)
+
+    def _change(self, group: str) -> None:
+        """Subscriptions and their ends of one turn of the loop go out together."""
+        self._changed.add(group)
+        if self._sender is None and self._pubsub is not None:
+            self._sender = asyncio.create_task(self._send_changes())
+
+    async def _send_changes(self) -> None:
+        try:
+            while self._changed and self._pubsub is not None:
+                names = {self._name(group).encode() for group in self._changed}
+                self._changed.clear()
+                wanted = sorted(names & self._wanted.keys())
+                unwanted = sorted(names - self._wanted.keys())
+                if wanted:
+                    await self._pubsub.subscribe(*wanted)
+                if unwanted:
+                    await self._pubsub.unsubscribe(*unwanted)
+        except FAULTS:
+            self._pubsub = None  # the receiver notices, reconnects, and subscribes to everything wanted
+        finally:
+            self._sender = None
+
+    async def _receive_for_ever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._receive()
+                failures = 0
+            except FAULTS:
+                failures += 1
+                if failures == 1:
+                    logger.warning("Redis is not reachable; sockets look at their mailboxes by themselves meanwhile")
+            await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1] if failures else PAUSES[0])
+
+    async def _receive(self) -> None:
+        pubsub = self._redis.pubsub()
+        try:
+            self._changed.clear()
+            await pubsub.subscribe(self._name(self._tick_group).encode(), *self._wanted)
+            self._pubsub = pubsub
+            while self._pubsub is pubsub:
+                message = await pubsub.get_message(timeout=TICK_SECONDS * TICKS_MISSED)
+                if message is not None:
+                    self._handle(message)
+                elif not self.up:
+                    raise TimeoutError
+        finally:
+            self._pubsub = None
+            self._last_tick = 0.0
+            with contextlib.suppress(*FAULTS):
+                await pubsub.aclose()
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            group = self._wanted.get(message["channel"])
+            if group is not None:
+                self._arrived(group, b"")
+        elif message["type"] == "message":
+            self._handle_payload(message["channel"], message["data"])
+
+    def _handle_payload(self, channel: bytes, data: bytes) -> None:
+        group = self._wanted.get(channel)
+        if group is not None and data[:16] != self.origin:
+            self._arrived(group, data[16:])
+        elif group is None and data[:16] == self.origin:
+            self._ticked()
+
+    def _ticked(self) -> None:
+        """A tick came back. The first one after a silence means that hints may have been missed."""
+        missed = not self.up
+        self._last_tick = time.monotonic()
+        if missed:
+            self._arrived(None, b"")
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            with contextlib.suppress(*FAULTS):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._redis.publish(self._name(self._tick_group), self.origin)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        with contextlib.suppress(*FAULTS):
+            await self._redis.aclose()

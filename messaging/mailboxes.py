@@ -1,0 +1,294 @@
+"""Mailboxes: bringing a device what is committed for it, and taking its acknowledgements.
+
+A `Delivery` belongs to one socket. Hints bring envelopes at once; the drain loop makes sure, whatever became of the hints: it clears its flag *before*
+it reads, reads the watermark *before* the mailbox, pages every bucket to its end, and sweeps even when nobody said there is anything.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from accounts import postgresql
+from accounts.wire.refusals import StorageUnavailable
+from conversations import outbox
+from conversations.outbox import Watermark
+from messaging.acks import Acknowledged, AckWriter
+from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, envelope_of
+from messaging.frames import WINDOW_BYTES, WINDOW_ENVELOPES
+from messaging.receipts import delivered
+from messaging.relay import SOURCE
+from messaging.sessions import Session
+from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
+
+logger = logging.getLogger(__name__)
+
+PAGE = 256
+MOST_UNDEPOSITED = 1000
+REMEMBERED_ACKS = 4096
+SUBSCRIBED_WITHIN_SECONDS = 0.1
+SWEEP_SECONDS = 30.0
+SWEEP_WITHOUT_HINTS_SECONDS = 5.0
+RETRY_SECONDS = 1.5
+CURSOR_EVERY_SECONDS = 60.0
+UNANSWERED_SECONDS = 30.0
+DAY_MS = 24 * 3600 * 1000
+
+
+class _InFlight(NamedTuple):
+    envelope: Envelope
+    sent_at: float
+    repeated: bool
+
+
+class NotKeepingUp(Exception):
+    """The device does not acknowledge what it was sent, not even the second time."""
+
+
+class Delivery:
+    """What one socket gets. `send` writes envelopes to it, `queue_empty` says that the backlog of the connect is done."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        store: MessageStore,
+        acks: AckWriter,
+        send: Callable[[Sequence[Envelope]], None],
+        queue_empty: Callable[[], None],
+        hints_arrive: Callable[[], bool],
+    ) -> None:
+        self._session = session
+        self._mailbox = Mailbox(session.user_id, session.device_id)
+        self._store = store
+        self._acks = acks
+        self._send = send
+        self._queue_empty = queue_empty
+        self._hints_arrive = hints_arrive
+        self._in_flight: OrderedDict[int, _InFlight] = OrderedDict()
+        self._in_flight_bytes = 0
+        self._acked: OrderedDict[int, None] = OrderedDict()
+        self._dirty = asyncio.Event()
+        self._subscribed = asyncio.Event()
+        self._cut = False
+        self._emptied = False
+        self._cursor: Cursor | None = None
+        self._cursor_moved_at = 0.0
+
+    # --- hints -----------------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Something may be in the mailbox."""
+        self._dirty.set()
+
+    def subscribed(self) -> None:
+        """Hints arrive from now on; what came before may have been missed."""
+        self._subscribed.set()
+        self._dirty.set()
+
+    def offer(self, envelopes: Iterable[Envelope]) -> None:
+        """Envelopes that came with a hint: sent at once while the window has room, else read later."""
+        taken = []
+        for envelope in envelopes:
+            if not self._is_news(envelope):
+                continue
+            if not self._fits(envelope):
+                self._cut = True
+                break
+            self._take(envelope)
+            taken.append(envelope)
+        if taken:
+            self._send(taken)
+
+    # --- acknowledgements ------------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, message_ids: Iterable[int]) -> list[int]:
+        """The device has these. Returns the ids that are not in flight here."""
+        unknown = []
+        acknowledged = []
+        for message_id in message_ids:
+            flight = self._in_flight.pop(message_id, None)
+            if flight is None:
+                unknown.append(message_id)
+                continue
+            self._in_flight_bytes -= flight.envelope.size
+            self._remember(message_id)
+            acknowledged.append(self._acknowledged(flight.envelope))
+        self._acks.add(acknowledged)
+        if self._cut and self._has_room():
+            self._dirty.set()
+        return unknown
+
+    def _acknowledged(self, envelope: Envelope) -> Acknowledged:
+        ack = Ack(self._mailbox, envelope.message_id, envelope.position, envelope.kept_ms, envelope.expires_ms)
+        return Acknowledged(ack, delivered(envelope, self._mailbox), envelope.sender_user_id)
+
+    def _remember(self, message_id: int) -> None:
+        """An acked row may still be read until its ack is written; it is not sent again meanwhile."""
+        self._acked[message_id] = None
+        if len(self._acked) > REMEMBERED_ACKS:
+            self._acked.popitem(last=False)
+
+    # --- the drain loop --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drain for ever. Raises NotKeepingUp."""
+        try:
+            async with asyncio.timeout(SUBSCRIBED_WITHIN_SECONDS):
+                await self._subscribed.wait()
+        except TimeoutError:
+            pass
+        self._dirty.set()
+        while True:
+            await self._until_there_is_reason()
+            self._dirty.clear()
+            self._repeat_unanswered()
+            try:
+                await self._pass()
+            except (StoreUnavailable, StorageUnavailable):
+                asyncio.get_running_loop().call_later(RETRY_SECONDS * random.uniform(0.7, 1.3), self._dirty.set)  # noqa: S311
+
+    async def _until_there_is_reason(self) -> None:
+        pause = SWEEP_SECONDS if self._hints_arrive() else SWEEP_WITHOUT_HINTS_SECONDS
+        try:
+            async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311
+                await self._dirty.wait()
+        except TimeoutError:
+            pass
+
+    async def _pass(self) -> None:
+        """Read everything un-acknowledged once. Only a complete pass may move the cursor or say that the queue is empty."""
+        self._cut = False
+        mark = await self._watermark()
+        undeposited = await self._undeposited() if mark is not None else None
+        oldest = await self._drain_mailbox(mark)
+        if undeposited:
+            self.offer(undeposited)
+        if self._cut or oldest is None:
+            return
+        if undeposited is not None and len(undeposited) < MOST_UNDEPOSITED and not self._emptied:
+            self._emptied = True
+            self._queue_empty()
+        if mark is not None:
+            await self._move_cursor(mark, oldest)
+
+    async def _watermark(self) -> Watermark | None:
+        """None while PostgreSQL is down: draining goes on, the cursor stays."""
+        try:
+            return await outbox.watermark(SOURCE)
+        except StorageUnavailable:
+            return None
+
+    async def _undeposited(self) -> list[Envelope] | None:
+        """What is committed for this device and not yet in its mailbox."""
+        try:
+            entries = await outbox.of_user(self._session.user_id, limit=MOST_UNDEPOSITED)
+        except StorageUnavailable:
+            return None
+        mine = ((entry, recipient) for entry in entries for recipient in entry.recipients)
+        return [envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id]
+
+    async def _drain_mailbox(self, mark: Watermark | None) -> "_Oldest | None":
+        """Send what the mailbox holds. The oldest un-acknowledged row, or None when the pass was cut short by the window."""
+        now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
+        since = await self._since(now_ms)
+        oldest = _Oldest()
+        page: bytes | None = None
+        while True:
+            read = await self._store.pending(self._mailbox, since=since, now_ms=now_ms, page=page, limit=PAGE)
+            for envelope in read.envelopes:
+                oldest.note(envelope)
+            self.offer(read.envelopes)
+            if self._cut:
+                return None
+            page = read.next_page
+            if page is None:
+                return oldest
+
+    async def _since(self, now_ms: int) -> Cursor:
+        """Where this pass begins: at the stored cursor, but never before the device or the retention began."""
+        if self._cursor is None:
+            self._cursor = await self._store.cursor(self._mailbox)
+        first = max(self._session.created_ms - BUCKET_MS, now_ms - RETENTION_MS - BUCKET_MS)
+        return Cursor(
+            max(self._cursor.low_position, self._session.mailbox_from), max(self._cursor.low_bucket, bucket_of(first))
+        )
+
+    async def _move_cursor(self, mark: Watermark, oldest: "_Oldest") -> None:
+        """Everything below the oldest un-acknowledged row and the watermark is done with for good."""
+        now = time.monotonic()
+        low = min(oldest.position, mark.position) - 1
+        if self._cursor is None or low <= self._cursor.low_position or now - self._cursor_moved_at < CURSOR_EVERY_SECONDS:
+            return
+        bucket = bucket_of(min(oldest.kept_ms, mark.oldest_kept_ms, mark.now_ms - DAY_MS))
+        moved = Cursor(low, max(bucket, self._cursor.low_bucket))
+        await self._store.move_cursor(self._mailbox, moved, now_ms=mark.now_ms)
+        self._cursor = moved
+        self._cursor_moved_at = now
+
+    # --- the window ------------------------------------------------------------------------------------------------------------
+
+    def _is_news(self, envelope: Envelope) -> bool:
+        return (
+            envelope.message_id not in self._in_flight
+            and envelope.message_id not in self._acked
+            and envelope.position >= self._session.mailbox_from
+        )
+
+    def _fits(self, envelope: Envelope) -> bool:
+        """One envelope always fits into an empty window, however large it is."""
+        if not self._in_flight:
+            return True
+        return len(self._in_flight) < WINDOW_ENVELOPES and self._in_flight_bytes + envelope.size <= WINDOW_BYTES
+
+    def _has_room(self) -> bool:
+        """Half the window is free: enough for a pass to be worth its reads."""
+        return 2 * len(self._in_flight) <= WINDOW_ENVELOPES and 2 * self._in_flight_bytes <= WINDOW_BYTES
+
+    def _take(self, envelope: Envelope) -> None:
+        self._in_flight[envelope.message_id] = _InFlight(envelope, time.monotonic(), repeated=False)
+        self._in_flight_bytes += envelope.size
+
+    def _repeat_unanswered(self) -> None:
+        """What was not acknowledged in time is sent once more; what was not acknowledged then either ends the socket."""
+        late = time.monotonic() - UNANSWERED_SECONDS
+        overdue = [flight for flight in self._in_flight.values() if flight.sent_at < late]
+        if any(flight.repeated for flight in overdue):
+            raise NotKeepingUp
+        for flight in overdue:
+            self._in_flight[flight.envelope.message_id] = _InFlight(flight.envelope, time.monotonic(), repeated=True)
+        if overdue:
+            self._send([flight.envelope for flight in overdue])
+
+
+class _Oldest:
+    """The oldest un-acknowledged row a pass has seen."""
+
+    def __init__(self) -> None:
+        self.position = 2**63 - 1
+        self.kept_ms = 2**63 - 1
+
+    def note(self, envelope: Envelope) -> None:
+        self.position = min(self.position, envelope.position)
+        self.kept_ms = min(self.kept_ms, envelope.kept_ms)
+
+
+# Ids that are not in flight on the socket that acknowledges them: they came over HTTP, or on an earlier socket.
+KNOWN = """
+SELECT l.message_id, l.position, l.kept_ms, l.expires_ms FROM conversations_ledger l
+WHERE l.message_id = ANY(%s) AND l.sender_device_id <> %s AND EXISTS (
+    SELECT FROM conversations_member m
+    WHERE m.conversation_id = l.conversation_id AND m.user_id = %s AND l.seq BETWEEN m.joined_seq AND COALESCE(m.left_seq, l.seq))
+"""
+
+
+async def acknowledge_known(mailbox: Mailbox, message_ids: Sequence[int], acks: AckWriter) -> None:
+    """Acknowledge those of these messages that were for the device; other ids are ignored. Raises StorageUnavailable."""
+    async with postgresql.connection() as conn:
+        cursor = conn.cursor(binary=True)
+        await cursor.execute(KNOWN, [list(message_ids), mailbox.device_id, mailbox.user_id], prepare=True)
+        rows = await cursor.fetchall()
+    acks.add([Acknowledged(Ack(mailbox, *row)) for row in rows])

@@ -1,0 +1,92 @@
+"""Receipts: delivered and read. Live only; the lasting truth is the mailbox row and the member's read position."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from accounts import postgresql
+from accounts.wire.refusals import InvalidRequest, NotFound
+from conversations.entries import MESSAGE
+from messaging import hints
+from messaging.acks import Acknowledged
+from messaging.envelopes import Envelope, Mailbox, Notice, Receipt
+
+# The former position is read before it is overwritten; the row lock keeps two devices of one reader apart.
+MOVE = """
+WITH before AS (
+    SELECT m.id, m.last_read_seq, c.next_seq - 1 AS head FROM conversations_member m
+    JOIN conversations_conversation c ON c.id = m.conversation_id
+    WHERE m.conversation_id = %s AND m.user_id = %s AND m.left_seq IS NULL FOR UPDATE OF m
+), moved AS (
+    UPDATE conversations_member m SET last_read_seq = %s FROM before b
+    WHERE m.id = b.id AND b.last_read_seq < %s AND b.head >= %s RETURNING m.id
+)
+SELECT b.last_read_seq, b.head, EXISTS (SELECT FROM moved) FROM before b
+"""
+SENDERS = """
+SELECT DISTINCT ON (sender_user_id) sender_user_id, seq, message_id FROM conversations_ledger
+WHERE conversation_id = %s AND seq > %s AND seq <= %s AND kind = 'message' AND sender_user_id <> %s
+ORDER BY sender_user_id, seq DESC
+"""
+
+
+def delivered(envelope: Envelope, mailbox: Mailbox) -> Receipt | None:
+    """What the sender hears once this device has the message. None for its own other devices, system entries and keys."""
+    if envelope.kind != MESSAGE or envelope.sender_user_id is None or envelope.sender_user_id == mailbox.user_id:
+        return None
+    return Receipt(
+        message_id=envelope.message_id,
+        conversation_id=envelope.conversation_id,
+        seq=envelope.seq,
+        user_id=mailbox.user_id,
+        device_id=mailbox.device_id,
+        delivered_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def announce(written: Sequence[Acknowledged]) -> None:
+    """These acks are in the store: tell the senders."""
+    notices: defaultdict[UUID, list[Notice]] = defaultdict(list)
+    for item in written:
+        if item.receipt is not None and item.sender_user_id is not None:
+            notices[item.sender_user_id].append(item.receipt)
+    hints.notify_many(notices)
+
+
+async def read(reader: Mailbox, conversation_id: UUID, seq: int) -> None:
+    """The reader's user has read up to `seq`. The mark never goes back; who has messages in the newly read range is told once.
+
+    Raises NotFound for a stranger, InvalidRequest above the head, StorageUnavailable.
+    """
+    async with postgresql.connection() as conn, conn.transaction():
+        rows = await _rows(conn, MOVE, [conversation_id, reader.user_id, seq, seq, seq])
+        if not rows:
+            raise NotFound
+        before, head, moved = rows[0]
+        if seq > head:
+            raise InvalidRequest("Nothing was said there yet.", field="seq")
+        senders = await _rows(conn, SENDERS, [conversation_id, before, seq, reader.user_id]) if moved else []
+    _announce_read(reader, conversation_id, senders)
+
+
+def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for sender_user_id, seq, message_id in senders:
+        receipt = Receipt(
+            message_id=message_id,
+            conversation_id=conversation_id,
+            seq=seq,
+            user_id=reader.user_id,
+            device_id=reader.device_id,
+            read_ms=now_ms,
+        )
+        hints.notify([sender_user_id], receipt)
+        hints.notify([reader.user_id], receipt, except_device=reader.device_id)
+
+
+async def _rows(conn: postgresql.Connection, query: str, params: Sequence[Any]) -> list[Any]:
+    cursor = conn.cursor(binary=True)
+    await cursor.execute(query, params, prepare=True)  # type: ignore[call-overload]
+    return await cursor.fetchall()

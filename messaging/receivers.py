@@ -1,0 +1,46 @@
+"""What other apps announce, and what sockets hear of it.
+
+Announcements come from the threads of the synchronous road, after their commit; what is told to sockets is told on the loop.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from conversations.models import Member
+from devices.signals import Reason, device_changed
+from messaging import hints, runtime
+from messaging.envelopes import Close, DevicesChanged
+
+REVOKED = 4401
+TOLD_TO_PEERS = {Reason.LINKED, Reason.UNLINKED, Reason.REGISTERED, Reason.REINSTALLED}
+TOLD_TO_OWN_DEVICES = TOLD_TO_PEERS | {Reason.TOKEN_REUSE}
+
+
+def connect() -> None:
+    """Listen to the apps below. Called once, when the apps are ready."""
+    device_changed.connect(on_device_changed, dispatch_uid="messaging.device_changed")
+
+
+def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any) -> None:
+    """Close the device's sockets, and tell who has to know: peers, or its owner's other devices."""
+    told = _told(user_id, reason)
+    changed = DevicesChanged(user_id, device_id, reason.value)
+    runtime.on_the_loop(lambda: _tell(device_id, told, changed))
+
+
+def _told(user_id: UUID, reason: Reason) -> list[UUID]:
+    own = [user_id] if reason in TOLD_TO_OWN_DEVICES else []
+    return own + (peers(user_id) if reason in TOLD_TO_PEERS else [])
+
+
+def _tell(device_id: int, told: Sequence[UUID], changed: DevicesChanged) -> None:
+    hints.close(device_id, Close(REVOKED))
+    hints.notify(told, changed, except_device=device_id)
+
+
+def peers(user_id: UUID) -> list[UUID]:
+    """Everybody else who shares a conversation with the user now."""
+    mine = Member.objects.filter(user_id=user_id, left_seq=None).values("conversation_id")
+    others = Member.objects.filter(conversation_id__in=mine, left_seq=None).exclude(user_id=user_id)
+    return list(others.values_list("user_id", flat=True).distinct())

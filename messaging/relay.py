@@ -1,0 +1,111 @@
+"""Committed -> deposited -> hinted, and the finisher for what a dead worker left.
+
+A process deposits what it has committed itself, many entries at a time. What it cannot deposit it forgets: the entry is in the outbox, its claim
+expires, and the finisher of any process takes it over. Everything here may happen twice; the store's writes are idempotent, hints are only hints.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from uuid import UUID
+
+from accounts.wire.refusals import StorageUnavailable
+from conversations import outbox
+from conversations.entries import LogEntry
+from messaging.store.protocol import MessageStore, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "default"
+LARGEST_DEPOSIT = 400
+FINISHER_BATCH = 200
+FINISHER_PAUSE_SECONDS = 1.0
+DONE_RETRY_SECONDS = 1.0
+
+Publish = Callable[[Sequence[LogEntry]], None]
+
+
+class Relay:
+    """Takes committed entries to their store and tells their recipients."""
+
+    def __init__(self, store: MessageStore, publish: Publish) -> None:
+        self._store = store
+        self._publish = publish
+        self._committed: list[LogEntry] = []
+        self._deposited: list[tuple[UUID, int]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._depositing = False
+        self._finishing = False
+        self.store_is_down = False
+
+    def take(self, entries: Sequence[LogEntry]) -> None:
+        """These are committed: deposit them soon. Returns at once, never raises."""
+        if self.store_is_down:
+            # Nothing is lost and nothing piles up here: the outbox has them, and the finisher tries the store again.
+            return
+        self._committed.extend(entries)
+        if not self._depositing:
+            self._depositing = True
+            self._start(self._deposit_while_committed())
+
+    async def _deposit_while_committed(self) -> None:
+        try:
+            while self._committed:
+                batch, self._committed = self._committed[:LARGEST_DEPOSIT], self._committed[LARGEST_DEPOSIT:]
+                if not await self._deposit(batch):
+                    self._committed.clear()
+        finally:
+            self._depositing = False
+
+    async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
+        """Whether the store has the batch now. If so its recipients are told, and the outbox is going to forget it."""
+        try:
+            await self._store.deposit(batch)
+        except StoreUnavailable:
+            self._note_store(down=True)
+            return False
+        self._note_store(down=False)
+        self._publish(batch)
+        self._deposited.extend((entry.conversation_id, entry.seq) for entry in batch)
+        if not self._finishing:
+            self._finishing = True
+            self._start(self._forget_deposited())
+        return True
+
+    def _note_store(self, *, down: bool) -> None:
+        if down != self.store_is_down:
+            logger.warning("the message store is %s", "not available; messages wait in the outbox" if down else "available again")
+        self.store_is_down = down
+
+    async def _forget_deposited(self) -> None:
+        """Empty the outbox of what is deposited. What cannot be forgotten now is deposited once more by a finisher: no harm."""
+        try:
+            while self._deposited:
+                done, self._deposited = self._deposited, []
+                try:
+                    await outbox.done(done)
+                except StorageUnavailable:
+                    await asyncio.sleep(DONE_RETRY_SECONDS)
+        finally:
+            self._finishing = False
+
+    async def finish_for_ever(self) -> None:
+        """The finisher: take over what nobody is at work on. Any number of them may run, in any process."""
+        while True:
+            try:
+                entries = await outbox.claim(SOURCE, limit=FINISHER_BATCH)
+            except StorageUnavailable:
+                entries = []
+            if not entries or not await self._deposit(entries):
+                await asyncio.sleep(FINISHER_PAUSE_SECONDS)
+
+    async def drain(self) -> None:
+        """Return when nothing committed here is still on its way to the store."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

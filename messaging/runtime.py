@@ -1,0 +1,95 @@
+"""The running parts of one process: store, batcher, relay, finisher, ack writer. Made when the server starts, stopped when it stops."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.conf import settings
+
+from accounts import postgresql
+from accounts.wire.refusals import StorageUnavailable
+from conversations import log, outbox
+from conversations.entries import LogEntry
+from messaging import hints, receipts
+from messaging.acks import AckWriter
+from messaging.group_commit import GroupCommit
+from messaging.relay import Relay
+from messaging.sending import Sending
+from messaging.store import message_store
+from messaging.store.protocol import StoreUnavailable
+
+OUTBOX_CHECK_SECONDS = 2.0
+
+
+class Runtime:
+    """Everything of the hot path that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self.store = message_store()
+        self.relay = Relay(self.store, hints.publish)
+        self.commits = GroupCommit(log.append, self.relay.take)
+        self.sending = Sending(self.commits)
+        self.acks = AckWriter(self.store, receipts.announce)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Afterwards sends are accepted. A store that is down now is tried again by whoever needs it."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.open()
+        log.appended.connect(self._take_appended)
+        self._tasks = [asyncio.create_task(self.relay.finish_for_ever()), asyncio.create_task(self._watch_outbox())]
+
+    async def stop(self) -> None:
+        """Finish what is committed, as far as the store allows; what remains is in the outbox."""
+        log.appended.disconnect(self._take_appended)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self.commits.close()
+                await self.relay.drain()
+                await self.acks.drain()
+        await hints.layer().close()
+        await self.store.close()
+        await postgresql.close_pools()
+
+    def _take_appended(self, *, entries: Sequence[LogEntry], **_: Any) -> None:
+        self.relay.take(entries)
+
+    async def _watch_outbox(self) -> None:
+        """Weigh the outbox while its store is down: only then does it grow."""
+        while True:
+            await asyncio.sleep(OUTBOX_CHECK_SECONDS)
+            if not (self.relay.store_is_down or self.sending.outbox_is_full):
+                continue
+            with contextlib.suppress(StorageUnavailable):
+                rows, size = await outbox.weight()
+                self.sending.outbox_is_full = rows >= settings.OUTBOX_MAX_ROWS or size >= settings.OUTBOX_MAX_BYTES
+
+
+_running: dict[asyncio.AbstractEventLoop, Runtime] = {}
+
+
+async def running() -> Runtime:
+    """The running loop's runtime, started at first use."""
+    loop = asyncio.get_running_loop()
+    if loop not in _running:
+        _running[loop] = Runtime()
+        await _running[loop].start()
+    return _running[loop]
+
+
+def on_the_loop(work: Callable[[], None]) -> None:
+    """Have `work` done by this process's loop; called from any thread. A process without sockets leaves it: sockets notice by themselves."""
+    for loop in list(_running):
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(work)
+
+
+async def stop() -> None:
+    """Stop the running loop's runtime, if there is one."""
+    runtime = _running.pop(asyncio.get_running_loop(), None)
+    if runtime is not None:
+        await runtime.stop()
