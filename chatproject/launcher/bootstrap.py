@@ -92,10 +92,11 @@ def _install(*, dev: bool) -> None:
 
         def watch(line: str) -> None:
             nonlocal collected
-            collected += line.startswith("Collecting ")
+            if line.startswith("Collecting "):
+                collected += 1
+                progress.report(f"{collected} packages fetched")
             if line.startswith("Installing collected packages"):
                 say(f"    {collected} packages fetched, unpacking")
-            progress.report(f"{collected} packages fetched")
 
         code, output = run_watched([*command, "-r", str(DEV if dev else RUNTIME)], log=PIP_LOG, watch=watch)
         if code:

@@ -7,11 +7,11 @@ SAME_GESTURE_SECONDS = 0.5
 
 class Interrupts:
     """The first Ctrl-C, SIGTERM or hang-up raises KeyboardInterrupt; later ones never do, so that what has been started
-    is always put away. They call `hurry`, except when they belong to the first: a terminal and make may both pass it on.
+    is always put away. They hurry, unless they belong to the first: a terminal and make may both pass it on.
     """
 
     def __init__(self) -> None:
-        self.hurry: Callable[[], None] | None = None
+        self._hurry: Callable[[], None] | None = None
         self._first: float | None = None
 
     def install(self) -> None:
@@ -20,13 +20,18 @@ class Interrupts:
             if sign != signal.SIGHUP or signal.getsignal(sign) != signal.SIG_IGN:
                 signal.signal(sign, self._receive)
 
+    def only_hurry(self, hurry: Callable[[], None]) -> None:
+        """From now on nothing is raised: what is put away now is put away whole, at most sooner."""
+        self._hurry = hurry
+        self._first = self._first or time.monotonic()
+
     def _receive(self, *_: object) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = now
             raise KeyboardInterrupt
-        if self.hurry and now - self._first > SAME_GESTURE_SECONDS:
-            self.hurry()
+        if self._hurry and now - self._first > SAME_GESTURE_SECONDS:
+            self._hurry()
 
 
 interrupts = Interrupts()

@@ -1,48 +1,64 @@
+"""What a killed launcher left running. Found by what it is, never by a number that another process may have by now."""
+
 import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from chatproject.launcher.errors import refuse
 
 PROC = Path("/proc")
+Finder = Callable[[], list[int]]
 
 
-def end_leftovers(executable: str, directory: Path, stop_signal: signal.Signals, patience: float = 15.0) -> None:
-    """When this returns, no process of an earlier start works in `directory` any more.
-
-    A launcher that was killed leaves its servers behind. They are told apart by what they run and where they stand
-    (their working directory is their data directory), never by a number that another process may have by now.
-    Where there is no /proc nothing is found and the server's own lock decides.
-    """
+def end_leftovers(find: Finder, stop_signal: signal.Signals, patience: float) -> None:
+    """When this returns, `find` finds no process any more: asked to stop first, killed if they do not."""
     for sign, seconds in ((stop_signal, patience), (signal.SIGKILL, 5.0)):
-        for pid in _heads(found := processes_in(executable, directory)):
+        found = find()
+        for pid in _heads(found):
             _tell(pid, sign)
-        if not found or _gone(executable, directory, seconds):
+        if not found or _gone(find, seconds):
             return
-    refuse(f"A former {executable} still works in {directory} and cannot be ended.")
+    refuse(f"A process of an earlier start cannot be ended: {find()}")
 
 
-def processes_in(executable: str, directory: Path) -> list[int]:
+def working_in(directory: Path, executable: str) -> list[int]:
+    """The processes of a server whose data directory this is. Without /proc none; the server's own lock decides then."""
     place = os.path.realpath(directory)
-    pids = [int(entry.name) for entry in PROC.glob("[0-9]*")]
-    return [pid for pid in pids if _runs(pid, executable) and _link(pid, "cwd") == place]
+    return [pid for pid in _pids() if _runs(pid, executable) and _link(pid, "cwd") == place]
+
+
+def carrying(variable: str) -> list[int]:
+    """The processes that were started with `NAME=value` in their environment."""
+    return [pid for pid in _pids() if pid != os.getpid() and os.fsencode(variable) in _environment(pid)]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in PROC.glob("[0-9]*")]
 
 
 def _runs(pid: int, executable: str) -> bool:
-    return os.path.basename(_link(pid, "exe")).removesuffix(" (deleted)") == executable
+    return Path(_link(pid, "exe")).name.removesuffix(" (deleted)") == executable
 
 
 def _link(pid: int, name: str) -> str:
     try:
-        return os.readlink(PROC / str(pid) / name)
+        return str((PROC / str(pid) / name).readlink())
     except OSError:
         return ""
 
 
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def _heads(pids: list[int]) -> list[int]:
-    """The processes whose parent is not one of them: a server ends its own helpers in its own order."""
+    """Those whose parent is not one of them: a server ends its own helpers in its own order."""
     return [pid for pid in pids if _parent(pid) not in pids]
 
 
@@ -60,9 +76,9 @@ def _tell(pid: int, sign: signal.Signals) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def _gone(executable: str, directory: Path, seconds: float) -> bool:
+def _gone(find: Finder, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while processes_in(executable, directory):
+    while find():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

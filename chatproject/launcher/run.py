@@ -2,28 +2,36 @@
 
 import os
 import queue
+import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chatproject.launcher.console import say
 from chatproject.launcher.errors import refuse
 from chatproject.launcher.interrupts import interrupts
+from chatproject.launcher.leftovers import carrying, end_leftovers
 from chatproject.launcher.listening import base_url, listen, whole_number
 from chatproject.launcher.preparing import make_first_admin, migrate
 from chatproject.launcher.secret import kept_secrets
-from chatproject.launcher.state import STATE, only_one, open_log
+from chatproject.launcher.state import CHECKOUT, STATE, only_one, open_log
 from chatproject.launcher.stores import Stores
 from chatproject.launcher.supervisor import Supervisor
 from chatproject.launcher.worker import Worker
 
+MARK = "WAYPOST_RUN"
+ORPHAN_PATIENCE_SECONDS = 3.0
 RUNS_ALREADY = "Waypost runs already in this checkout; stop that one first (Ctrl-C where it was started)."
 
 
 def main(_arguments: list[str]) -> int:
     """Serves until Ctrl-C or SIGTERM: 0. Stops all and raises LauncherError when it cannot go on."""
-    with only_one("run", RUNS_ALREADY), listen(os.environ) as listener, _life() as life:
-        return _serve(listener, life)
+    with only_one("run", RUNS_ALREADY):
+        workers = whole_number(os.environ, "WEB_WORKERS", 2, smallest=1, largest=64)
+        # A web worker that a killed launcher left behind may still hold the port.
+        end_leftovers(lambda: carrying(f"{MARK}={CHECKOUT}"), signal.SIGTERM, ORPHAN_PATIENCE_SECONDS)
+        with listen(os.environ) as listener, _life() as life:
+            return _serve(workers, listener, life)
 
 
 @contextmanager
@@ -37,17 +45,17 @@ def _life() -> Iterator[int]:
         os.close(life)
 
 
-def _serve(listener: socket.socket, life: int) -> int:
+def _serve(workers: int, listener: socket.socket, life: int) -> int:
     ends: queue.SimpleQueue[str] = queue.SimpleQueue()
     supervisor = Supervisor(give_up=ends.put)
-    interrupts.hurry = supervisor.hurry
     reason = ""
     try:
-        _start(supervisor, listener, life)
+        _start(supervisor, workers, listener, life)
         reason = ends.get()
     except KeyboardInterrupt:
         say("\n  Stopping …  (Ctrl-C again hurries)")
     finally:
+        interrupts.only_hurry(supervisor.hurry)
         supervisor.stop()
     if reason:
         refuse(reason)
@@ -55,21 +63,16 @@ def _serve(listener: socket.socket, life: int) -> int:
     return 0
 
 
-def _start(supervisor: Supervisor, listener: socket.socket, life: int) -> None:
+def _start(supervisor: Supervisor, workers: int, listener: socket.socket, life: int) -> None:
     stores = Stores(os.environ)
     secrets = kept_secrets(STATE / "secrets", os.environ)
     supervisor.start(stores.servers)
-    environment = {"ENVIRONMENT": "development", **os.environ, **stores.open(), **secrets}
+    environment = {"ENVIRONMENT": "development", **os.environ, **stores.open(), **secrets, MARK: str(CHECKOUT)}
     migrate(environment)
-    supervisor.start(_workers(listener, life, environment))
+    names = [f"web-{number}" for number in range(1, workers + 1)]
+    supervisor.start([Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names])
     _welcome(stores, base_url(listener))
     make_first_admin(environment)
-
-
-def _workers(listener: socket.socket, life: int, environment: Mapping[str, str]) -> list[Worker]:
-    number = whole_number(environment, "WEB_WORKERS", 2, smallest=1, largest=64)
-    names = [f"web-{index}" for index in range(1, number + 1)]
-    return [Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names]
 
 
 def _welcome(stores: Stores, url: str) -> None:
@@ -82,5 +85,5 @@ def _welcome(stores: Stores, url: str) -> None:
     say(f"  API        {url}/api/docs")
     say(f"  WebSocket  {url.replace('http', 'ws', 1)}/ws")
     say()
-    say("  Nothing is installed outside this folder; state and logs are in .state. Ctrl-C stops everything.")
+    say("  State and logs are in .state. Ctrl-C stops everything.")
     say()

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatproject.launcher.errors import LauncherError, refuse
-from chatproject.launcher.leftovers import end_leftovers
+from chatproject.launcher.leftovers import end_leftovers, working_in
+
+LEFTOVER_PATIENCE_SECONDS = 15.0
+HAUNTED_SECONDS = 15.0
 
 
 class DiedAtStart(LauncherError):
@@ -77,7 +80,7 @@ class Server(ABC):
 
     def clear(self) -> None:
         """Empties the data of a server that does not run, so that the next start is a first one."""
-        end_leftovers(self.executable, self.data, self.stop_signal)
+        self._end_leftovers()
         shutil.rmtree(self.data, ignore_errors=True)
 
     @property
@@ -94,12 +97,15 @@ class Server(ABC):
         self._wanted = True
         self.data.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        end_leftovers(self.executable, self.data, self.stop_signal)
+        self._end_leftovers()
         command = self.prepare()
         self._start_among_remains(command)
 
+    def _end_leftovers(self) -> None:
+        end_leftovers(lambda: working_in(self.data, self.executable), self.stop_signal, LEFTOVER_PATIENCE_SECONDS)
+
     def _start_among_remains(self, command: Command) -> None:
-        deadline = time.monotonic() + 15.0
+        deadline = time.monotonic() + HAUNTED_SECONDS
         while True:
             try:
                 self._spawn(command)

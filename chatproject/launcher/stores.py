@@ -32,7 +32,7 @@ class Stores:
         """LauncherError for a URL that leads nowhere, and for a server that cannot be had here."""
         self.urls = given_urls(environment)
         for variable, url in self.urls.items():
-            probe(variable, url)
+            probe(_given_name(variable, environment), url)
         self.own: dict[str, Server] = {}
         if "POSTGRES_URL" not in self.urls:
             self.own["POSTGRES_URL"] = PostgresServer(STATE / "postgres", log=open_log("postgres"))
@@ -91,6 +91,12 @@ def given_urls(environment: Mapping[str, str]) -> dict[str, str]:
     if messages:
         urls["SCYLLADB_URL" if is_cql(messages) else "MESSAGES_URL"] = messages
     return {variable: url for variable, url in urls.items() if url}
+
+
+def _given_name(variable: str, environment: Mapping[str, str]) -> str:
+    """The name under which a person gave this URL."""
+    legacy = variable == "POSTGRES_URL" and not environment.get("POSTGRES_URL")
+    return "DATABASE_URL" if legacy else variable
 
 
 def wants_cassandra(environment: Mapping[str, str]) -> bool:
