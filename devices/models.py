@@ -62,8 +62,8 @@ class Device(models.Model):
 class TokenPair(models.Model):
     """One access and one refresh token that were given out together. Of the refresh token only its hash is kept.
 
-    An `offered` pair becomes the `current` one when one of its tokens is first used; its parent is then `replaced` and its siblings are
-    `ended`. Whoever presents the refresh token of a replaced pair, or any token of an ended one, shows that somebody else has it too.
+    An `offered` pair becomes the `current` one when one of its tokens is first used; the former one is then `replaced`, the other offers
+    are `ended`. Whoever presents the refresh token of a replaced pair, or any token of an ended one, shows that somebody else has it too.
     """
 
     class State(models.IntegerChoices):
@@ -74,7 +74,6 @@ class TokenPair(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="token_pairs")
-    parent = models.UUIDField(null=True)
     refresh_hash = models.BinaryField(max_length=32, unique=True)
     state = models.SmallIntegerField(choices=State)
     created_at = models.DateTimeField(default=timezone.now)

@@ -9,7 +9,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -63,6 +63,11 @@ def parse_time(value: object) -> datetime:
 def write_time(value: datetime) -> str:
     """The time in UTC with milliseconds: 2025-11-21T10:15:02.123Z."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write_day(value: date) -> str:
+    """The day as a time: its first moment."""
+    return f"{value.isoformat()}T00:00:00.000Z"
 
 
 def write_base64(value: bytes | memoryview) -> str:
@@ -135,4 +140,5 @@ def _out(write: Callable[[Any], str]) -> PlainSerializer:
 UuidOut = Annotated[UUID, _out(str), _UUID_SCHEMA]
 DecOut = Annotated[int, _out(str), _DEC_SCHEMA]
 Base64Out = Annotated[bytes, _out(write_base64), _BYTES_SCHEMA]
+DayOut = Annotated[date, _out(write_day), _TIME_SCHEMA]
 TimeOut = Annotated[datetime, _out(write_time), _TIME_SCHEMA]

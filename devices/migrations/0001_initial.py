@@ -115,7 +115,6 @@ class Migration(migrations.Migration):
             name="TokenPair",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("parent", models.UUIDField(null=True)),
                 ("refresh_hash", models.BinaryField(max_length=32, unique=True)),
                 (
                     "state",

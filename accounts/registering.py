@@ -1,0 +1,20 @@
+"""The account behind a phone number."""
+
+from django.contrib.auth.hashers import make_password
+
+from accounts.models import User
+from accounts.phones import encrypt_phone, hash_phone
+from accounts.wire.refusals import Forbidden
+
+
+def lock_or_create_user(number: str) -> User:
+    """The account of this number, made if there is none, its row locked until the transaction ends. Raises Forbidden when it is blocked."""
+    phone_hash = hash_phone(number)
+    if not User.objects.filter(phone_hash=phone_hash).exists():
+        new = User(phone_hash=phone_hash, phone_encrypted=encrypt_phone(number), password=make_password(None))
+        # Two registrations of one new number at once: the second waits here, finds the first one's row and goes on with it.
+        User.objects.bulk_create([new], ignore_conflicts=True)
+    user = User.objects.select_for_update(no_key=True).get(phone_hash=phone_hash)
+    if not user.is_active:
+        raise Forbidden(sentence="This account is blocked.")
+    return user

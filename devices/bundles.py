@@ -1,0 +1,88 @@
+"""What others need to write to a device: its identity, and a prekey that nobody else gets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from accounts.limits import Limit, WithoutRedis, require, spend
+from accounts.transactions import short_transaction
+from accounts.wire.refusals import NotFound
+from devices import prekeys
+from devices.current import CurrentDevice
+from devices.holdings import active_devices
+from devices.models import Device, OneTimePrekey, SignedPrekey
+from devices.public_keys import Prekey
+
+PER_CALLER = Limit("BUNDLES_PER_10_MIN", 600, WithoutRedis.REFUSE)
+PER_TARGET = Limit("BUNDLES_PER_TARGET_HOUR", 3600, WithoutRedis.REFUSE)
+
+# Shared with other readers, not with a new installation of the device: identity and prekeys of a bundle belong together.
+_HOLD = "SELECT id FROM devices_device WHERE id = ANY(%s) AND active ORDER BY id FOR SHARE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Everything to begin a session with one device. `last_resort_prekey` is there when the pool of one-time prekeys is empty."""
+
+    device: Device
+    signed_prekey: Prekey
+    one_time_prekey: Prekey | None
+    last_resort_prekey: Prekey | None
+    pq_prekey: Prekey | None
+
+
+def bundles_of_device(caller: CurrentDevice, user_id: UUID, device_id: int) -> Sequence[Bundle]:
+    """The bundle of one device. Raises NotFound, or RateLimited."""
+    devices = [device for device in active_devices(user_id) if device.pk == device_id]
+    return _hand_out(caller, devices)
+
+
+def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
+    """Bundles of all devices of the user, save the caller itself. Raises NotFound, or RateLimited for one of them: then nothing is taken."""
+    devices = active_devices(user_id)
+    if user_id == caller.user_id:
+        others = [device for device in devices if device.pk != caller.device_id]
+        return _hand_out(caller, others) if others else []
+    return _hand_out(caller, devices)
+
+
+def _hand_out(caller: CurrentDevice, devices: Sequence[Device]) -> Sequence[Bundle]:
+    if not devices:
+        raise NotFound
+    _spend_limits(caller, [device.pk for device in devices])
+    with short_transaction():
+        return _take([device.pk for device in devices])
+
+
+def _spend_limits(caller: CurrentDevice, device_ids: Sequence[int]) -> None:
+    """All or none: a device over its limit costs the others nothing."""
+    for ask in (require, spend):
+        for device_id in device_ids:
+            ask(PER_CALLER, str(caller.device_id), str(device_id))
+            ask(PER_TARGET, str(device_id))
+
+
+def _take(device_ids: Sequence[int]) -> Sequence[Bundle]:
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD, [list(device_ids)])
+    devices = list(Device.objects.filter(pk__in=device_ids, active=True).order_by("pk"))
+    if not devices:
+        raise NotFound
+    held = [device.pk for device in devices]
+    signed, taken = prekeys.signed_prekeys(held), prekeys.take(held)
+    return [_bundle(device, signed, taken) for device in devices]
+
+
+def _bundle(device: Device, signed: dict[tuple[int, str], Prekey], taken: dict[tuple[int, str], Prekey]) -> Bundle:
+    one_time = taken.get((device.pk, OneTimePrekey.Kind.CURVE))
+    last_resort = signed.get((device.pk, SignedPrekey.Kind.LAST_RESORT))
+    return Bundle(
+        device=device,
+        signed_prekey=signed[device.pk, SignedPrekey.Kind.SIGNED],
+        one_time_prekey=one_time,
+        last_resort_prekey=None if one_time else last_resort,
+        pq_prekey=taken.get((device.pk, OneTimePrekey.Kind.PQ))
+        or signed.get((device.pk, SignedPrekey.Kind.PQ_LAST_RESORT)),
+    )

@@ -1,0 +1,64 @@
+"""The list of devices a person holds, and every change to it.
+
+A change locks the person's row and raises `device_epoch` in the same transaction: the log of conversations, which reads the epoch under the
+same lock order (people before conversations), sees each list before or after a change, never in between.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.wire.refusals import NotFound
+from devices import prekeys, tokens
+from devices.models import Device
+from devices.signals import Reason, announce
+
+LAST_NUMBER = 127
+
+
+def lock_holder(user_id: UUID) -> User:
+    """The person's row, locked until the transaction ends."""
+    return User.objects.select_for_update(no_key=True).get(pk=user_id)
+
+
+def active_devices(user_id: UUID) -> Sequence[Device]:
+    """The person's devices, oldest first."""
+    return list(Device.objects.filter(user_id=user_id, active=True).order_by("pk"))
+
+
+def access_own_device(user_id: UUID, device_id: int) -> Device:
+    """The device, if the person holds it. Raises NotFound: also for somebody else's."""
+    device = Device.objects.filter(user_id=user_id, pk=device_id, active=True).first()
+    if device is None:
+        raise NotFound
+    return device
+
+
+def note_change(device: Device, reason: Reason) -> None:
+    """Raise the epoch, and announce the change at commit. The holder's row is locked by the caller."""
+    User.objects.filter(pk=device.user_id).update(device_epoch=F("device_epoch") + 1)
+    announce(device.user_id, device.pk, reason)
+
+
+def unlink(device: Device) -> None:
+    """End the device for good: its tokens and keys go, its id is never used again. The holder's row is locked by the caller."""
+    prekeys.forget(device)
+    device.active = device.is_primary = False
+    device.unlinked_at = timezone.now()
+    device.save(update_fields=["active", "is_primary", "unlinked_at", "highest_prekey_id", "highest_pq_prekey_id"])
+    tokens.end(device)
+    note_change(device, Reason.UNLINKED)
+
+
+def next_number(user_id: UUID) -> int:
+    """The number of the person's next device: they rise, and begin anew after 127, past those in use."""
+    numbers = Device.objects.filter(user_id=user_id).order_by("-pk").values_list("device_number", flat=True)
+    in_use = set(numbers.filter(active=True))
+    candidate = numbers.first() or 0
+    while True:
+        candidate = candidate % LAST_NUMBER + 1
+        if candidate not in in_use:
+            return candidate

@@ -1,0 +1,43 @@
+"""A device and the public keys the server has of it."""
+
+import hashlib
+import hmac
+
+from accounts.transactions import short_transaction
+from accounts.wire.refusals import InvalidToken
+from devices import prekeys
+from devices.current import CurrentDevice
+from devices.models import Device, SignedPrekey
+from devices.prekeys import PoolCount
+from devices.public_keys import Prekey
+from devices.uploads import Upload, require_valid
+
+
+def upload(caller: CurrentDevice, keys: Upload) -> PoolCount:
+    """Keep the caller's keys. Raises InvalidSignature, and keeps none, when one of them is not valid."""
+    with short_transaction():
+        device = _lock(caller)
+        require_valid(keys, bytes(device.identity_key))
+        prekeys.store(device, keys)
+        return prekeys.count(device.pk)
+
+
+def is_same(caller: CurrentDevice, digest: bytes) -> bool:
+    """Whether the server's keys of the caller are those the digest was made of: SHA-256 of its identity key and the keys that stay."""
+    device = Device.objects.get(pk=caller.device_id)
+    signed = prekeys.signed_prekeys([caller.device_id])
+    kinds = (SignedPrekey.Kind.SIGNED, SignedPrekey.Kind.LAST_RESORT, SignedPrekey.Kind.PQ_LAST_RESORT)
+    parts = [_numbered(signed[device.pk, kind]) for kind in kinds if (device.pk, kind) in signed]
+    return hmac.compare_digest(hashlib.sha256(bytes(device.identity_key) + b"".join(parts)).digest(), digest)
+
+
+def _numbered(prekey: Prekey) -> bytes:
+    return prekey.key_id.to_bytes(4, "big") + prekey.public_key
+
+
+def _lock(caller: CurrentDevice) -> Device:
+    """The caller's row, locked. It may have been unlinked since its token was checked."""
+    device = Device.objects.select_for_update(no_key=True).filter(pk=caller.device_id, active=True).first()
+    if device is None:
+        raise InvalidToken
+    return device

@@ -1,0 +1,128 @@
+"""A device signs in with a proven phone number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from accounts import otp
+from accounts.models import User
+from accounts.positions import POSITION
+from accounts.registering import lock_or_create_user
+from accounts.transactions import short_transaction
+from accounts.wire.refusals import DeviceLimit
+from accounts.wire.scalars import write_day
+from devices import holdings, prekeys, tokens
+from devices.models import Device
+from devices.public_keys import require_curve_key
+from devices.signals import Reason, announce
+from devices.uploads import Upload, require_valid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDevice:
+    """What a client says about the installation it runs in."""
+
+    device_uuid: UUID
+    name: str
+    platform: str
+    registration_id: int
+    identity_key: bytes
+    keys: Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A device that is signed in."""
+
+    device: Device
+    tokens: tokens.Tokens
+
+
+def register(registration_token: str, new: NewDevice, *, unlink_device_id: int | None = None) -> Registration:
+    """Sign the installation in as a device of the person whose number the token proves.
+
+    The same installation again keeps its id and gets new tokens, so a lost answer can be asked for again. A new installation becomes the
+    primary device. Raises, in this order: InvalidToken, InvalidSignature, DeviceLimit (unless `unlink_device_id` makes room).
+    """
+    number = otp.redeem(registration_token, new.device_uuid)
+    require_curve_key(new.identity_key, "device.identity_key")
+    require_valid(new.keys, new.identity_key, "device.")
+    with short_transaction():
+        user = lock_or_create_user(number)
+        known = (
+            Device.objects.select_for_update(no_key=True)
+            .filter(user=user, device_uuid=new.device_uuid, active=True)
+            .first()
+        )
+        device = _again(known, new) if known else _first_time(user, new, unlink_device_id)
+        return Registration(device, tokens.begin(device))
+
+
+def _again(device: Device, new: NewDevice) -> Device:
+    """With a new identity key the client was installed again: its mailbox is empty and its former keys are gone."""
+    is_reinstalled = bytes(device.identity_key) != new.identity_key
+    if is_reinstalled:
+        prekeys.forget(device)
+        device.mailbox_from = _position()
+    is_changed = is_reinstalled or device.registration_id != new.registration_id
+    _describe(device, new)
+    device.linked_by = None
+    device.is_primary = device.is_primary or not _has_primary(device.user_id)
+    device.save()
+    prekeys.store(device, new.keys)
+    reason = Reason.REINSTALLED if is_reinstalled else Reason.REGISTERED
+    (holdings.note_change if is_changed else _announce)(device, reason)
+    return device
+
+
+def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Device:
+    _make_room(holdings.active_devices(user.pk), unlink_device_id)
+    Device.objects.filter(user=user, active=True, is_primary=True).update(is_primary=False)
+    device = Device(
+        user=user, device_uuid=new.device_uuid, device_number=holdings.next_number(user.pk), is_primary=True
+    )
+    _describe(device, new)
+    device.save()
+    prekeys.store(device, new.keys)
+    holdings.note_change(device, Reason.REGISTERED)
+    return device
+
+
+def _make_room(devices: Sequence[Device], unlink_device_id: int | None) -> None:
+    """Unlink the named device if the person has as many as they may have. Raises DeviceLimit when that is none of them."""
+    [most] = settings.LIMITS["DEVICES_PER_USER"]
+    if not most or len(devices) < most:
+        return
+    named = next((device for device in devices if device.pk == unlink_device_id), None)
+    if named is None or len(devices) > most:
+        raise DeviceLimit(current=len(devices), max=most, devices=[_to_choose_from(device) for device in devices])
+    holdings.unlink(named)
+
+
+def _to_choose_from(device: Device) -> dict[str, str | None]:
+    last_seen = write_day(device.last_seen) if device.last_seen else None
+    return {"device_id": str(device.pk), "name": device.name, "platform": device.platform, "last_seen_at": last_seen}
+
+
+def _describe(device: Device, new: NewDevice) -> None:
+    device.name = new.name
+    device.platform = new.platform
+    device.registration_id = new.registration_id
+    device.identity_key = new.identity_key
+
+
+def _announce(device: Device, reason: Reason) -> None:
+    announce(device.user_id, device.pk, reason)
+
+
+def _has_primary(user_id: UUID) -> bool:
+    return Device.objects.filter(user_id=user_id, active=True, is_primary=True).exists()
+
+
+def _position() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {POSITION}")
+        return int(cursor.fetchone()[0])

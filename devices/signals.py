@@ -1,0 +1,29 @@
+"""What `devices` announces upwards, after the transaction that made it true has committed."""
+
+import enum
+from uuid import UUID
+
+from django.db import transaction
+from django.dispatch import Signal
+
+# Sent with user_id: UUID, device_id: int, reason: Reason.
+device_changed = Signal()
+
+
+class Reason(enum.StrEnum):
+    """Why a device changed. After each of these its sockets are to be closed (4401): its tokens are gone, or replaced by new ones."""
+
+    LINKED = "linked"
+    UNLINKED = "unlinked"
+    REGISTERED = "registered"
+    REINSTALLED = "reinstalled"
+    LOGGED_OUT = "logged_out"
+    BLOCKED = "blocked"
+    TOKEN_REUSE = "token_reuse"  # noqa: S105  (a reason, not a secret)
+
+
+def announce(user_id: UUID, device_id: int, reason: Reason) -> None:
+    """Send `device_changed` when the running transaction has committed; a receiver that fails does not undo anything."""
+    transaction.on_commit(
+        lambda: device_changed.send_robust(sender=Reason, user_id=user_id, device_id=device_id, reason=reason)
+    )

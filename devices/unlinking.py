@@ -1,0 +1,72 @@
+"""The holder of devices renames, unlinks and signs out; staff blocks."""
+
+from uuid import UUID
+
+from accounts.models import User
+from accounts.transactions import short_transaction
+from accounts.wire.refusals import Conflict, Forbidden
+from devices import holdings, tokens
+from devices.current import CurrentDevice
+from devices.models import Device
+from devices.signals import Reason
+
+
+def rename(caller: CurrentDevice, device_id: int, name: str) -> Device:
+    """The device under its new name. A device renames itself, the primary any. Raises NotFound or Forbidden."""
+    device = holdings.access_own_device(caller.user_id, device_id)
+    _require_say(caller, device)
+    device.name = name
+    device.save(update_fields=["name"])
+    return device
+
+
+def unlink(caller: CurrentDevice, device_id: int) -> None:
+    """End a device for good: itself, or any by the primary. Raises NotFound, Forbidden, or Conflict for the primary and the last one."""
+    with short_transaction():
+        holdings.lock_holder(caller.user_id)
+        device = holdings.access_own_device(caller.user_id, device_id)
+        _require_say(caller, device)
+        if device.is_primary:
+            raise Conflict(sentence="The primary device cannot be unlinked.")
+        if len(holdings.active_devices(caller.user_id)) == 1:
+            raise Conflict(sentence="The last device cannot be unlinked.")
+        holdings.unlink(device)
+
+
+def log_out(caller: CurrentDevice) -> None:
+    """End the device's tokens. It stays listed and may sign in again."""
+    with short_transaction():
+        tokens.revoke(Device.objects.select_for_update(no_key=True).get(pk=caller.device_id), Reason.LOGGED_OUT)
+
+
+def revoke_device(device_id: int) -> None:
+    """Unlink any device, also the primary or the last one: for staff. One that is unlinked already stays so."""
+    with short_transaction():
+        user_id = Device.objects.values_list("user_id", flat=True).get(pk=device_id)
+        holdings.lock_holder(user_id)
+        device = Device.objects.filter(pk=device_id, active=True).first()
+        if device is not None:
+            holdings.unlink(device)
+
+
+def block_user(user_id: UUID) -> None:
+    """The person may not sign in, and all their tokens end: for staff."""
+    with short_transaction():
+        holdings.lock_holder(user_id)
+        User.objects.filter(pk=user_id).update(is_active=False)
+        for device in holdings.active_devices(user_id):
+            tokens.revoke(device, Reason.BLOCKED)
+
+
+def unblock_user(user_id: UUID) -> None:
+    """The person may sign in again."""
+    User.objects.filter(pk=user_id).update(is_active=True)
+
+
+def _require_say(caller: CurrentDevice, device: Device) -> None:
+    """The rank that counts is today's, not that of the moment the token was checked."""
+    if (
+        device.pk != caller.device_id
+        and not Device.objects.filter(pk=caller.device_id, active=True, is_primary=True).exists()
+    ):
+        raise Forbidden
