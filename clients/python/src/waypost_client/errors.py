@@ -1,0 +1,109 @@
+"""What can go wrong, as types. A docstring is the sentence a person reads; fields carry the facts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class WaypostError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence or (type(self).__doc__ or "").strip())
+
+
+class NotRegistered(WaypostError):
+    """This profile holds no device yet: register first."""
+
+
+class AlreadyRegistered(WaypostError):
+    """This profile already holds a device: choose another one for a new device."""
+
+
+class ProfileInUse(WaypostError):
+    """Another process is already connected as this device."""
+
+
+class ProfileDamaged(WaypostError):
+    """The profile's file cannot be read or written."""
+
+
+class SignedOut(WaypostError):
+    """The server no longer accepts this device: it was unlinked, signed out, or its account is gone."""
+
+
+class ConnectedElsewhere(WaypostError):
+    """This device has connected from somewhere else, so this connection was closed."""
+
+
+class Unreachable(WaypostError):
+    """The server cannot be reached."""
+
+
+class Disconnected(Unreachable):
+    """The connection broke before the server answered."""
+
+
+class NotAnswered(WaypostError):
+    """The message is queued, but the server has not accepted it yet; it leaves as soon as it can."""
+
+
+class NoCode(WaypostError):
+    """No code arrived in time."""
+
+
+class TextTooLong(WaypostError):
+    """The text is too long for one message."""
+
+
+class GroupTooLarge(WaypostError):
+    """Groups of more than 32 members need sender keys, which this client does not have yet."""
+
+
+class UnknownUser(WaypostError):
+    """There is no user of that name."""
+
+
+class Refused(WaypostError):
+    """The server refused."""
+
+    def __init__(
+        self, code: str, sentence: str = "", *, status: int = 0, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.status = status
+        self.facts: Mapping[str, Any] = facts or {}
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same bytes may pass later. What the server says holds; over HTTP the code tells."""
+        return bool(self.facts.get("retryable", self.code in RETRYABLE)) or self._predecessor_missing
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the server asks to wait, if it does."""
+        if (milliseconds := self.facts.get("retry_after_ms")) is not None:
+            return float(milliseconds) / 1000
+        seconds = self.facts.get("retry_after_seconds")
+        return None if seconds is None else float(seconds)
+
+    @property
+    def _predecessor_missing(self) -> bool:
+        return self.facts.get("reason") == "predecessor_missing"
+
+
+class UnexpectedAnswer(Refused):
+    """The server's answer was not understood."""
+
+    def __init__(self) -> None:
+        super().__init__("UNEXPECTED")
+
+
+class BadKeys(Refused):
+    """The keys of a recipient's device are not sound; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__("BAD_KEYS")
+
+
+RETRYABLE = frozenset({"RATE_LIMITED", "STORAGE_UNAVAILABLE", "SOURCE_READ_ONLY", "RETRY_IN_ORDER"})

@@ -1,0 +1,121 @@
+"""This device's own keys: identity, signed prekeys, one-time prekeys, last resort. Private sides stay in the profile."""
+
+import secrets
+import time
+from dataclasses import dataclass
+
+import xeddsa
+
+from .keys import public_of, sign
+from .state import State
+from .values import Prekey, SignedPrekey
+
+POOL = 100
+ROTATE_AFTER = 7 * 86400.0
+# Mail waits 45 days at the server; what it was sealed for must still be there.
+KEEP_SIGNED = 60 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    private: bytes
+    public: bytes
+    signature: bytes | None
+    created_at: float
+
+
+class Keyring:
+    """The keys of one profile. Methods that write belong to the caller's transaction."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def create(self) -> None:
+        """Make the identity of a new device. It stays what it is for the life of the profile."""
+        identity = xeddsa.seed_to_priv(secrets.token_bytes(32))
+        self._state.remember(
+            identity=identity, registration_id=secrets.randbelow(16383) + 1, next_prekey_id=1, next_signed_id=1
+        )
+        self.new_signed_prekey()
+        self._add("last_resort", signed=True)
+
+    @property
+    def identity(self) -> bytes:
+        return bytes(self._state.fact("identity"))
+
+    @property
+    def identity_key(self) -> bytes:
+        return public_of(self.identity)
+
+    @property
+    def registration_id(self) -> int:
+        return int(self._state.fact("registration_id"))
+
+    def signed_prekey(self) -> SignedPrekey:
+        return self._public_signed("signed")
+
+    def last_resort_prekey(self) -> SignedPrekey:
+        return self._public_signed("last_resort")
+
+    def one_time_prekeys(self) -> list[Prekey]:
+        """A full load of keys the server does not have yet, lowest id first. A repeated upload repeats the same keys."""
+        for _ in range(POOL - len(self._waiting())):
+            self._add("one_time")
+        return [Prekey(key_id=key_id, public_key=public) for key_id, public in self._waiting()[:POOL]]
+
+    def uploaded(self, prekeys: list[Prekey]) -> None:
+        self._state.db.executemany(
+            "UPDATE prekeys SET uploaded = 1 WHERE slot = 'one_time' AND key_id = ?", [(key.key_id,) for key in prekeys]
+        )
+
+    def new_signed_prekey(self) -> SignedPrekey:
+        """Make the next signed prekey; the former ones go on opening what was sealed for them."""
+        self._state.db.execute(
+            "DELETE FROM prekeys WHERE slot = 'signed' AND created_at < ?", (time.time() - KEEP_SIGNED,)
+        )
+        self._add("signed", signed=True)
+        return self.signed_prekey()
+
+    def wants_rotation(self) -> bool:
+        created_at = self._state.db.execute("SELECT max(created_at) FROM prekeys WHERE slot = 'signed'").fetchone()[0]
+        return bool(time.time() - created_at > ROTATE_AFTER)
+
+    def newest_signed(self) -> PrivateKey:
+        found = self.find("signed", self.signed_prekey().key_id)
+        assert found is not None  # noqa: S101 - create() made one
+        return found
+
+    def find(self, slot: str, key_id: int) -> PrivateKey | None:
+        """A private prekey by its id. One-time keys and the last resort share their numbers."""
+        row = self._state.db.execute(
+            "SELECT private, public, signature, created_at FROM prekeys WHERE slot IN (?, ?) AND key_id = ?",
+            (slot, "last_resort" if slot == "one_time" else slot, key_id),
+        ).fetchone()
+        return None if row is None else PrivateKey(*row)
+
+    def use_up(self, key_id: int) -> None:
+        """Forget a one-time prekey. The last resort stays."""
+        self._state.db.execute("DELETE FROM prekeys WHERE slot = 'one_time' AND key_id = ?", (key_id,))
+
+    def _waiting(self) -> list[tuple[int, bytes]]:
+        return self._state.db.execute(
+            "SELECT key_id, public FROM prekeys WHERE slot = 'one_time' AND NOT uploaded ORDER BY key_id"
+        ).fetchall()
+
+    def _public_signed(self, slot: str) -> SignedPrekey:
+        key_id, public, signature = self._state.db.execute(
+            "SELECT key_id, public, signature FROM prekeys WHERE slot = ? ORDER BY key_id DESC LIMIT 1", (slot,)
+        ).fetchone()
+        return SignedPrekey(key_id=key_id, public_key=public, signature=signature)
+
+    def _add(self, slot: str, *, signed: bool = False) -> None:
+        counter = "next_signed_id" if slot == "signed" else "next_prekey_id"
+        key_id = int(self._state.fact(counter))
+        private = secrets.token_bytes(32)
+        public = public_of(private)
+        signature = sign(self.identity, public) if signed else None
+        self._state.db.execute(
+            "INSERT INTO prekeys (slot, key_id, private, public, signature, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (slot, key_id, private, public, signature, time.time()),
+        )
+        self._state.remember(**{counter: key_id + 1})

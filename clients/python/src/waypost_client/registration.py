@@ -1,0 +1,93 @@
+"""From a phone number to a device. Keys are on disk before the server hears of them, so a lost answer is asked for again."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from .api import Api
+from .clock import ServerClock
+from .codes import CodeSource
+from .errors import AlreadyRegistered
+from .keyring import Keyring
+from .state import State
+from .values import Prekey, Registration
+
+
+async def register_device(
+    folder: Path,
+    *,
+    server: str,
+    phone: str,
+    code_source: CodeSource,
+    name: str,
+    platform: str,
+    pin: str | None,
+    unlink: str | None,
+) -> None:
+    """Make this profile a device of the number's account. Repeating an interrupted registration goes on with the same keys."""
+    state = State(folder)
+    try:
+        _prepare(state, server, phone)
+        api = Api(state, server, ServerClock(state))
+        try:
+            token = await _prove_number(api, phone, code_source)
+            await _register(state, api, token, name=name, platform=platform, pin=pin, unlink=unlink)
+        finally:
+            await api.close()
+    finally:
+        state.close()
+
+
+def _prepare(state: State, server: str, phone: str) -> None:
+    registered, signed_out = state.fact("device_id"), state.fact("signed_out")
+    if registered and (not signed_out or (state.fact("server"), state.fact("phone")) != (server, phone)):
+        raise AlreadyRegistered
+    with state.transaction():
+        if state.fact("identity") is None:
+            Keyring(state).create()
+            state.remember(device_uuid=str(uuid.uuid4()))
+        state.remember(server=server, phone=phone)
+
+
+async def _prove_number(api: Api, phone: str, code_source: CodeSource) -> str:
+    session = await api.ask("POST", "auth/request-otp", dict[str, Any], body={"phone_number": phone})
+    code = await code_source()
+    verified = await api.ask(
+        "POST",
+        "auth/verify-otp",
+        dict[str, Any],
+        body={"otp_session_id": session["otp_session_id"], "code": code.strip()},
+    )
+    return str(verified["registration_token"])
+
+
+async def _register(
+    state: State, api: Api, token: str, *, name: str, platform: str, pin: str | None, unlink: str | None
+) -> None:
+    with state.transaction():
+        prekeys = Keyring(state).one_time_prekeys()
+    body: dict[str, Any] = {
+        "registration_token": token,
+        "device": _device(state, prekeys, name=name, platform=platform),
+    }
+    body |= {"pin": pin} if pin else {}
+    body |= {"unlink_device_id": unlink} if unlink else {}
+    registration = await api.ask("POST", "auth/register-device", Registration, body=body)
+    with state.transaction():
+        Keyring(state).uploaded(prekeys)
+        state.remember(user_id=registration.user_id, device_id=registration.device_id)
+        api.keep_tokens(registration)
+
+
+def _device(state: State, prekeys: list[Prekey], *, name: str, platform: str) -> dict[str, Any]:
+    keyring = Keyring(state)
+    return {
+        "device_uuid": state.fact("device_uuid"),
+        "name": name,
+        "platform": platform,
+        "registration_id": keyring.registration_id,
+        "identity_key": keyring.identity_key,
+        "signed_prekey": keyring.signed_prekey(),
+        "one_time_prekeys": prekeys,
+        "last_resort_prekey": keyring.last_resort_prekey(),
+    }

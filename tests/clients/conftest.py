@@ -1,0 +1,22 @@
+"""A phone for Alice and one for Bob, each with a profile of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.people import ALICE, BOB, Phone
+
+
+@pytest.fixture
+def alice(tmp_path: Path) -> Iterator[Phone]:
+    phone = Phone(tmp_path / "alice", ALICE, "1001")
+    yield phone
+    phone.state.close()
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> Iterator[Phone]:
+    phone = Phone(tmp_path / "bob", BOB, "1002")
+    yield phone
+    phone.state.close()
