@@ -67,7 +67,9 @@ class Http:
     def delete(self, path: str, body: JsonObject | None = None) -> Answer:
         return self.send("DELETE", path, body)
 
-    def send(self, method: str, path: str, body: JsonObject | None = None, query: dict[str, str] | None = None) -> Answer:
+    def send(
+        self, method: str, path: str, body: JsonObject | None = None, query: dict[str, str] | None = None
+    ) -> Answer:
         return self.send_raw(method, path, json.dumps(body) if body is not None else "", query=query)
 
     def send_raw(
@@ -91,14 +93,24 @@ class Http:
             REMOTE_ADDR=self.address,
         )
         is_json = response.headers.get("Content-Type", "").startswith("application/json") and response.content
-        return Answer(response.status_code, dict(response.headers), json.loads(response.content) if is_json else response.content)
+        return Answer(
+            response.status_code, dict(response.headers), json.loads(response.content) if is_json else response.content
+        )
+
+
+def any_private_key() -> bytes:
+    """An X25519 private key, clamped as RFC 7748 wants it: the wheel's functions agree with each other on no other form."""
+    key = bytearray(secrets.token_bytes(32))
+    key[0] &= 248
+    key[31] = key[31] & 127 | 64
+    return bytes(key)
 
 
 @dataclass
 class Keys:
     """The private side of an installation; it never leaves it."""
 
-    private: bytes = field(default_factory=lambda: any_private_key())
+    private: bytes = field(default_factory=any_private_key)
     next_key_id: int = 1
 
     @property
@@ -125,14 +137,6 @@ class Keys:
             return key_id
         self.next_key_id += 1
         return self.next_key_id - 1
-
-
-def any_private_key() -> bytes:
-    """An X25519 private key, clamped as RFC 7748 wants it: the wheel's functions agree with each other on no other form."""
-    key = bytearray(secrets.token_bytes(32))
-    key[0] &= 248
-    key[31] = key[31] & 127 | 64
-    return bytes(key)
 
 
 def any_curve_key() -> bytes:
@@ -179,7 +183,9 @@ class Installation:
     def register(self, prekeys: int = 10, **changes: Any) -> "Installation":
         """Sign in for the first time, or again."""
         token = self.prove_number()
-        answer = self.http.post("auth/register-device", {"registration_token": token, "device": self.device_input(prekeys, **changes)})
+        answer = self.http.post(
+            "auth/register-device", {"registration_token": token, "device": self.device_input(prekeys, **changes)}
+        )
         assert answer.status == 201, answer
         return self.signed_in(answer.body)
 

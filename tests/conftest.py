@@ -1,12 +1,16 @@
 """Fixtures for all tests: a Redis database and an SMS file of their own, and the cast (`tests/cast.py`)."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from asgiref.sync import sync_to_async
+from django.db import connections
 
+from accounts import postgresql
 from tests.cast import Http, Installation
 
 
@@ -50,3 +54,11 @@ def bob_phone(db: None, services: None) -> Installation:
 def mallory(db: None, services: None) -> Installation:
     """Somebody with a valid account and no business here."""
     return Installation(name="Mallory's phone").register()
+
+
+@pytest.fixture
+async def hot_road() -> AsyncIterator[None]:
+    """For coroutines that use the asynchronous pools, or the ORM through a thread: nothing of them outlives the test."""
+    yield
+    await postgresql.close_pools()
+    await sync_to_async(connections.close_all)()
