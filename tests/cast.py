@@ -5,6 +5,7 @@ coroutine call it through `sync_to_async`, or let a fixture do it.
 """
 
 import base64
+import functools
 import json
 import secrets
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 import xeddsa
 from django.conf import settings
 from django.test import Client
+from django.test.client import ClientHandler
 
 JsonObject = dict[str, Any]
 
@@ -44,13 +46,27 @@ class Answer:
         return self.body.get("error_code") if isinstance(self.body, dict) else None
 
 
+@functools.cache
+def handler() -> ClientHandler:
+    """One for all clients: each loading of the middleware looks through all static files."""
+    shared = ClientHandler()
+    shared.load_middleware()
+    return shared
+
+
+def any_client() -> Client:
+    client = Client(raise_request_exception=False)
+    client.handler = handler()
+    return client
+
+
 @dataclass
 class Http:
     """A client of the HTTP API. Paths are relative to /api/v1, unless they begin with a slash."""
 
     token: str | None = None
     address: str = field(default_factory=any_loopback_address)
-    client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
+    client: Client = field(default_factory=any_client)
 
     def get(self, path: str, **query: str) -> Answer:
         return self.send("GET", path, query=query)

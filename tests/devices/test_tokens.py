@@ -129,7 +129,7 @@ def forged(
 def test_every_claim_counts(alice_phone: Installation, mallory: Installation, settings: Any) -> None:
     token = alice_phone.access_token
     assert works(forged(token, settings)), "the forgery itself is sound"
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"typ": "refresh"},
         {"aud": "elsewhere"},
         {"exp": int(time.time()) - 1},
