@@ -86,12 +86,6 @@ def patch_profile(request: UserRequest, body: Annotated[ProfileChanges, JsonBody
     return show_profile(people.change_profile(request.auth.user_id, body.model_dump(exclude_unset=True)))
 
 
-@router.get("/users/{user_id}", response=UserOut, tags=["People"])
-def get_user(request: UserRequest, user_id: Uuid) -> UserOut:
-    """Somebody's public profile."""
-    return show_user(people.access_user(user_id))
-
-
 @router.post("/users/lookup", response=FoundAll, tags=["People"])
 def look_up(request: UserRequest, body: Annotated[Lookup, JsonBody()]) -> FoundAll:
     """Find people by username, or by the SHA-256 of their E.164 number; at most 100 inputs, and as many in 15 minutes."""
@@ -99,3 +93,9 @@ def look_up(request: UserRequest, body: Annotated[Lookup, JsonBody()]) -> FoundA
         raise InvalidRequest(sentence=f"Look up 1 to {MOST_LOOKUPS} names and hashes.")
     found = people.look_up(request.auth.user_id, usernames=body.usernames, phone_hashes=body.phone_hashes)
     return FoundAll(items=[Found(input=item, user=show_user(user)) for item, user in found.items()])
+
+
+@router.get("/users/{user_id}", response=UserOut, tags=["People"])
+def get_user(request: UserRequest, user_id: Uuid) -> UserOut:
+    """Somebody's public profile."""
+    return show_user(people.access_user(user_id))

@@ -42,8 +42,6 @@ def refusal_response(refusal: ChatError) -> HttpResponse:
     response = JsonResponse(refusal.body(), status=refusal.status)
     if refusal.status in (429, 503):
         response["Retry-After"] = str(max(1, math.ceil(refusal.retry_after or 1)))
-    if refusal.status == MethodNotAllowed.status and "allow" in refusal.facts:
-        response["Allow"] = refusal.facts["allow"]
     return response
 
 
@@ -102,4 +100,6 @@ def as_refusal(response: HttpResponseBase) -> HttpResponseBase:
         "application/json"
     ):
         return response
-    return refusal_response(MethodNotAllowed(allow=response.get("Allow", "")))
+    refused = refusal_response(MethodNotAllowed())
+    refused["Allow"] = response.get("Allow", "")
+    return refused
