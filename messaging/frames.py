@@ -24,8 +24,8 @@ LARGEST_ID = 2**63 - 1
 RETRY_MS = 1000
 
 Ref = Annotated[str, Meta(max_length=64)] | None
-WireUuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-Dec = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}$")]
+WireUuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+Dec = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
 Access = Annotated[str, Meta(max_length=4096)]
 
