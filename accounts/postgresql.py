@@ -36,7 +36,7 @@ OF_THE_STATEMENT = (errors.QueryCanceled, errors.DeadlockDetected, errors.Serial
 
 def conninfo(alias: str) -> str:
     """libpq's connection string of a Django alias, with the limits every session has."""
-    params: dict[str, Any] = connections[alias].get_connection_params()  # type: ignore[no-untyped-call]
+    params: dict[str, Any] = connections[alias].get_connection_params()
     names = (
         "dbname",
         "user",
@@ -50,7 +50,8 @@ def conninfo(alias: str) -> str:
         "connect_timeout",
     )
     chosen = {name: params[name] for name in names if params.get(name)}
-    return psycopg.conninfo.make_conninfo(**{"connect_timeout": 3, "options": SESSION_LIMITS} | chosen)
+    limits: dict[str, Any] = {"connect_timeout": 3, "options": SESSION_LIMITS}
+    return psycopg.conninfo.make_conninfo(**limits | chosen)
 
 
 async def pool(alias: str = "default") -> Pool:

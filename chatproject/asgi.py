@@ -9,11 +9,11 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter, URLRouter
-from django.urls import path
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (models are there only now)
+from django.urls import path  # noqa: E402
 
-from messaging import runtime
-from messaging.consumers import DeviceConsumer
+from messaging import runtime  # noqa: E402
+from messaging.consumers import DeviceConsumer  # noqa: E402
 
 router = ProtocolTypeRouter(
     {

@@ -28,10 +28,14 @@ def cassandra(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured("A message cluster URL must begin with scylladb:// or cassandra://")
     credentials, _, addresses = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    hosts, ports = zip(*(_address(item) for item in addresses.split(",") if item), strict=True) if addresses else ((), ())
+    hosts, ports = (
+        zip(*(_address(item) for item in addresses.split(",") if item), strict=True) if addresses else ((), ())
+    )
     keyspace = parts.path.strip("/")
     if not hosts or not keyspace:
-        raise ImproperlyConfigured("A message cluster URL must name a host and a keyspace: scylladb://host/keyspace?dc=…")
+        raise ImproperlyConfigured(
+            "A message cluster URL must name a host and a keyspace: scylladb://host/keyspace?dc=…"
+        )
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     return {
         "engine": parts.scheme,
@@ -52,7 +56,8 @@ def _address(item: str) -> tuple[str, int]:
 
 def with_database(url: str, name: str) -> str:
     """The same server's URL, another database name."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/{name}" + (f"?{parts.query}" if parts.query else "")
 
 
 def database_name(url: str) -> str:

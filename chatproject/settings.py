@@ -5,7 +5,7 @@ from typing import Any
 
 import environ
 
-from chatproject import databases, environment
+from chatproject import databases
 from chatproject.security import require_production_settings
 
 env = environ.Env()
@@ -82,7 +82,7 @@ INSTALLED_APPS = [
     # `messaging` stands before the Cassandra engine: its migrate, showmigrations, flush and sync_cassandra commands win.
     "messaging",
     *databases.engine_apps(SCYLLADB_URL or MESSAGES_URL),
-    "django.contrib.admin",
+    "chatproject.site.WaypostAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -9,13 +9,13 @@ A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversa
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import msgspec
 import psycopg
 from django.dispatch import Signal
-from psycopg import errors, sql
+from psycopg import errors
 
 from accounts import postgresql
 from accounts.positions import POSITION
@@ -39,10 +39,11 @@ SPARE_SERIALS = 4
 _HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position, archived_at IS NOT NULL, name FROM conversations_conversation"
 LOCK_FREE = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 LOCK_WAITING = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+READ = f"{_HEAD} WHERE id = ANY(%s)"
 MOMENT = f"""
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, {POSITION},
        ARRAY(SELECT nextval('conversations_message_serial') FROM generate_series(1, %s))
-"""
+"""  # noqa: S608  (constants)
 SERIALS = "SELECT nextval('conversations_message_serial') FROM generate_series(1, %s)"
 KNOWN = """
 SELECT l.conversation_id, l.sender_device_id, l.client_message_id, l.message_id, l.seq, l.kept_ms
@@ -137,11 +138,11 @@ async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Re
     deleted = [send.deletes for send in sends if send.deletes is not None]
     async with conn.pipeline():
         await conn.execute("BEGIN")
-        heads = await _ask(conn, LOCK_WAITING if waiting else LOCK_FREE, [ids])
-        moment = await _ask(conn, MOMENT, [len(sends) + SPARE_SERIALS])
-        audience = await _ask(conn, AUDIENCE, [ids])
-        known = await _ask(conn, KNOWN, [list(column) for column in zip(*(send.key for send in sends), strict=True)])
-        targets = await _ask(conn, TARGETS, [deleted]) if deleted else None
+        heads = await ask(conn, LOCK_WAITING if waiting else LOCK_FREE, [ids])
+        moment = await ask(conn, MOMENT, [len(sends) + SPARE_SERIALS])
+        audience = await ask(conn, AUDIENCE, [ids])
+        known = await ask(conn, KNOWN, [list(column) for column in zip(*(send.key for send in sends), strict=True)])
+        targets = await ask(conn, TARGETS, [deleted]) if deleted else None
     reading = Reading(
         heads={row[0]: Head(*row) for row in await heads.fetchall()},
         audiences=audiences(await audience.fetchall()),
@@ -149,7 +150,7 @@ async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Re
         targets={row[0]: Target(*row[1:]) for row in (await targets.fetchall() if targets else [])},
         moment=await the_moment(moment),
     )
-    await _enough_serials(conn, reading, len(sends))
+    await enough_serials(conn, reading)
     return reading
 
 
@@ -162,11 +163,11 @@ async def the_moment(cursor: psycopg.AsyncCursor[Any]) -> Moment:
     return Moment(row[0], row[1], iter(row[2]))
 
 
-async def _enough_serials(conn: Connection, reading: Reading, sends: int) -> None:
+async def enough_serials(conn: Connection, reading: Reading) -> None:
     """Device changes take places too; there are rarely any, and rarely more than the spare ones."""
     changes = sum(device_changes(audience) for audience in reading.audiences.values())
     if changes > SPARE_SERIALS:
-        more = await _ask(conn, SERIALS, [changes])
+        more = await ask(conn, SERIALS, [changes])
         reading.moment.serials = chain(reading.moment.serials, [row[0] for row in await more.fetchall()])
 
 
@@ -180,19 +181,19 @@ async def write(conn: Connection, made: Plan, heads: Iterable[Head]) -> None:
     sources = {head.conversation_id: head.source for head in heads}
     last = {entry.conversation_id: entry for entry in made.entries}
     async with conn.pipeline():
-        await _tell(conn, WRITE_LEDGER, _ledger_columns(made.entries, sources))
-        await _tell(conn, WRITE_OUTBOX, [CLAIM_SECONDS, *_outbox_columns(made.entries, sources)])
-        await _tell(conn, MOVE_HEADS, _head_columns(last.values()))
+        await tell(conn, WRITE_LEDGER, _ledger_columns(made.entries, sources))
+        await tell(conn, WRITE_OUTBOX, [CLAIM_SECONDS, *_outbox_columns(made.entries, sources)])
+        await tell(conn, MOVE_HEADS, _head_columns(last.values()))
         if made.ended:
-            await _tell(conn, END_STARTS, _columns(made.ended, 2))
+            await tell(conn, END_STARTS, columns(made.ended, 2))
         if made.starts:
             starts = [msgspec.structs.astuple(start) for start in made.starts.values()]
-            await _tell(conn, WRITE_STARTS, _columns(starts, 5))
+            await tell(conn, WRITE_STARTS, columns(starts, 5))
         await conn.execute("COMMIT")
 
 
 def _ledger_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
-    return _columns(
+    return columns(
         [
             (
                 e.conversation_id,
@@ -215,32 +216,33 @@ def _ledger_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> li
 
 
 def _outbox_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
-    rows = [(e.conversation_id, e.seq, sources[e.conversation_id], e.position, e.kept_ms, bundles.encode(e)) for e in written]
-    return _columns(rows, 6)
+    rows = [
+        (e.conversation_id, e.seq, sources[e.conversation_id], e.position, e.kept_ms, bundles.encode(e))
+        for e in written
+    ]
+    return columns(rows, 6)
 
 
 def _head_columns(last: Iterable[LogEntry]) -> list[list[Any]]:
-    return _columns([(e.conversation_id, e.seq, e.message_id, e.position, e.kept_ms, e.kind, e.sender_user_id) for e in last], 7)
+    return columns(
+        [(e.conversation_id, e.seq, e.message_id, e.position, e.kept_ms, e.kind, e.sender_user_id) for e in last], 7
+    )
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Rows turned into the arrays that unnest takes."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-async def _ask(conn: Connection, query: str, params: Sequence[Any]) -> psycopg.AsyncCursor[Any]:
+async def ask(conn: Connection, query: str, params: Sequence[Any]) -> psycopg.AsyncCursor[Any]:
+    """The cursor of one of this app's constant statements. Inside a pipeline its rows are there once the pipeline has ended."""
     cursor = conn.cursor(binary=True)
-    return await cursor.execute(_fixed(query), params, prepare=True)
+    return await cursor.execute(query, params, prepare=True)
 
 
-async def _tell(conn: Connection, query: str, params: Sequence[Any]) -> None:
-    await conn.execute(_fixed(query), params, prepare=True)
-
-
-def _fixed(query: str) -> sql.SQL:
-    """The statements above are constants, though not literals: some are put together from others."""
-    literal: LiteralString = query  # type: ignore[assignment]
-    return sql.SQL(literal)
+async def tell(conn: Connection, query: str, params: Sequence[Any]) -> None:
+    """Execute one of this app's constant statements."""
+    await conn.execute(query, params, prepare=True)
 
 
 def _steady_ns() -> int:

@@ -73,7 +73,9 @@ class Member(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["conversation", "user"], condition=Q(left_seq=None), name="one_stay_at_a_time"),
+            models.UniqueConstraint(
+                fields=["conversation", "user"], condition=Q(left_seq=None), name="one_stay_at_a_time"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -94,6 +96,9 @@ class DeviceStart(models.Model):
     class Meta:
         db_table = "conversations_device_start"
         indexes: ClassVar = [models.Index(fields=["device_id"], name="device_start_device")]
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} in {self.conversation_id}"
 
 
 class LedgerRow(models.Model):
@@ -117,8 +122,13 @@ class LedgerRow(models.Model):
         db_table = "conversations_ledger"
         constraints: ClassVar = [
             # The idempotency key. Looked up and inserted under the conversation's row lock: an insert never conflicts.
-            models.UniqueConstraint(fields=["conversation", "sender_device_id", "client_message_id"], name="one_entry_per_send"),
+            models.UniqueConstraint(
+                fields=["conversation", "sender_device_id", "client_message_id"], name="one_entry_per_send"
+            ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.seq}"
 
 
 class OutboxRow(models.Model):
@@ -137,3 +147,6 @@ class OutboxRow(models.Model):
     class Meta:
         db_table = "conversations_outbox"
         indexes: ClassVar = [models.Index(fields=["source", "position"], name="outbox_position")]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.seq}"

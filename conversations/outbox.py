@@ -34,14 +34,16 @@ WATERMARK = f"""
 SELECT LEAST({OLDEST_OPEN}, (SELECT min(position) FROM conversations_outbox WHERE source = %s)),
        (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
        COALESCE((SELECT min(kept_ms) FROM (SELECT kept_ms FROM conversations_outbox WHERE source = %s ORDER BY position LIMIT 1000) oldest), 0)
-"""
+"""  # noqa: S608  (constants)
 OF_USER = """
 SELECT o.bundle FROM conversations_outbox o
 JOIN conversations_member m ON m.conversation_id = o.conversation_id
 WHERE m.user_id = %s AND (m.left_seq IS NULL OR m.left_seq >= o.seq) AND m.joined_seq <= o.seq
 ORDER BY o.position, o.seq LIMIT %s
 """
-OF_CONVERSATION = "SELECT bundle FROM conversations_outbox WHERE conversation_id = %s AND seq BETWEEN %s AND %s ORDER BY seq"
+OF_CONVERSATION = (
+    "SELECT bundle FROM conversations_outbox WHERE conversation_id = %s AND seq BETWEEN %s AND %s ORDER BY seq"
+)
 WEIGHT = "SELECT count(*), COALESCE(sum(size), 0) FROM conversations_outbox"
 
 
@@ -91,5 +93,5 @@ async def weight() -> tuple[int, int]:
 async def _rows(query: str, params: Sequence[Any]) -> list[Any]:
     async with postgresql.connection() as conn:
         cursor = conn.cursor(binary=True)
-        await cursor.execute(query, params, prepare=True)  # type: ignore[arg-type]
+        await cursor.execute(query, params, prepare=True)
         return await cursor.fetchall()

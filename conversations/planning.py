@@ -83,7 +83,9 @@ def plan(sends: Sequence[Send], reading: Reading) -> Plan:
 
 def is_resendable(outcome: object) -> bool:
     """Whether the sender is going to send the same message again, so that nothing behind it may overtake it."""
-    return isinstance(outcome, ChatError) and (outcome.retryable or isinstance(outcome, MismatchedDevices | StaleDevices))
+    return isinstance(outcome, ChatError) and (
+        outcome.retryable or isinstance(outcome, MismatchedDevices | StaleDevices)
+    )
 
 
 def _decide(send: Send, reading: Reading, made: Plan) -> Sent | Exception | Skipped:
@@ -111,7 +113,11 @@ def _refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | No
     if send.deletes is not None and (refused := _deletion_refusal(send, audience, reading)) is not None:
         return refused
     if send.kind == MESSAGE and send.shared is None and len(audience.roles) > LARGEST_PAIRWISE_AUDIENCE:
-        return TooLarge("A group this large needs one shared ciphertext.", limit="members_without_shared", max=LARGEST_PAIRWISE_AUDIENCE)
+        return TooLarge(
+            "A group this large needs one shared ciphertext.",
+            limit="members_without_shared",
+            max=LARGEST_PAIRWISE_AUDIENCE,
+        )
     return device_list.refusal(send.messages, _others(send.sender, audience))
 
 
@@ -121,7 +127,11 @@ def _is_active(sender: Sender, audience: Audience) -> bool:
 
 
 def _others(sender: Sender, audience: Audience) -> dict[int, AudienceDevice]:
-    return {device_id: device for device_id, device in audience.devices.items() if device.active and device_id != sender.device_id}
+    return {
+        device_id: device
+        for device_id, device in audience.devices.items()
+        if device.active and device_id != sender.device_id
+    }
 
 
 def _deletion_refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | None:
@@ -134,7 +144,7 @@ def _deletion_refusal(send: Send, audience: Audience, reading: Reading) -> ChatE
 
 
 def _append(send: Send, head: Head, audience: Audience, reading: Reading, made: Plan) -> Sent:
-    _write_device_changes(head, audience, reading.moment, made)
+    write_device_changes(head, audience, reading.moment, made)
     place = allocate(head, reading.moment)
     ciphertexts = {item.device_id: item.ciphertext for item in send.messages}
     target = reading.targets.get(send.deletes or 0)
@@ -165,13 +175,19 @@ def _append(send: Send, head: Head, audience: Audience, reading: Reading, made: 
 
 
 def address(
-    devices: Iterable[AudienceDevice], seq: int, head: Head, made: Plan, ciphertexts: Mapping[int, bytes | None] | None = None
+    devices: Iterable[AudienceDevice],
+    seq: int,
+    head: Head,
+    made: Plan,
+    ciphertexts: Mapping[int, bytes | None] | None = None,
 ) -> tuple[Recipient, ...]:
     """The recipients of an entry; a device that gets its first envelope here is told so, and is remembered as greeted."""
     recipients = []
     for device in devices:
         recipients.append(
-            Recipient(device.user_id, device.device_id, (ciphertexts or {}).get(device.device_id), start=not device.greeted)
+            Recipient(
+                device.user_id, device.device_id, (ciphertexts or {}).get(device.device_id), start=not device.greeted
+            )
         )
         if not device.greeted:
             _remember(device, seq, seq, head, made)
@@ -190,7 +206,7 @@ def _remember(device: AudienceDevice, from_seq: int, envelope_seq: int | None, h
     device.greeted = envelope_seq is not None
 
 
-def _write_device_changes(head: Head, audience: Audience, moment: Moment, made: Plan) -> None:
+def write_device_changes(head: Head, audience: Audience, moment: Moment, made: Plan) -> None:
     """Devices linked and unlinked since the last entry become entries of their own, just before this one."""
     if head.next_seq == 1:
         return
@@ -200,7 +216,9 @@ def _write_device_changes(head: Head, audience: Audience, moment: Moment, made: 
     for event, devices in (("device_unlinked", unlinked), ("device_linked", linked)):
         for device in devices:
             facts = {"user_id": str(device.user_id), "device_id": str(device.device_id)}
-            made.entries.append(system_entry(event, facts, head, audience, moment, made, actor=Sender(device.user_id, 0, 0)))
+            made.entries.append(
+                system_entry(event, facts, head, audience, moment, made, actor=Sender(device.user_id, 0, 0))
+            )
     for device in unlinked:
         made.ended.append((head.conversation_id, device.device_id))
         del audience.devices[device.device_id]

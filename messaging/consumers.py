@@ -21,8 +21,18 @@ from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
 from messaging import frames, handshakes, hints, mailboxes, receipts, sessions
 from messaging.buckets import TokenBuckets
-from messaging.envelopes import Envelope, Hint, Mailbox
-from messaging.frames import CODECS, JSON, AckFrame, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame, ReadFrame, SendFrame
+from messaging.envelopes import Close, Envelope, Hint, Mailbox
+from messaging.frames import (
+    CODECS,
+    JSON,
+    AckFrame,
+    AnyClientFrame,
+    AuthenticateFrame,
+    BadFrame,
+    NotAFrame,
+    ReadFrame,
+    SendFrame,
+)
 from messaging.group_commit import Outcome
 from messaging.mailboxes import Delivery, NotKeepingUp
 from messaging.runtime import Runtime, running
@@ -59,7 +69,9 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._bad_frames = 0
         self._errands: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._limit = TokenBuckets(rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0])
+        self._limit = TokenBuckets(
+            rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0]
+        )
         self._writer = SocketWriter(self._send_bytes, self.close)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -158,7 +170,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             hints_arrive=lambda: hints.layer().up,
         )
         self._put(self._ready(session, ref))
-        hints.close(session.device_id, hints.Close(CONNECTED_ELSEWHERE, session.conn_id))
+        hints.close(session.device_id, Close(CONNECTED_ELSEWHERE, session.conn_id))
         self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
         self._listening.start()
         self._tasks.append(asyncio.create_task(self._drain(self._delivery)))
@@ -298,7 +310,9 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _acknowledge_known(self, message_ids: Sequence[int], ref: str | None, session: Session) -> None:
         assert self._runtime is not None  # noqa: S101  (set with the session)
         try:
-            await mailboxes.acknowledge_known(Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks)
+            await mailboxes.acknowledge_known(
+                Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks
+            )
         except StorageUnavailable as refusal:
             self._refuse(refusal, ref)
 

@@ -224,7 +224,7 @@ CODECS = {name: Codec(name) for name in SUBPROTOCOLS}
 _PATH = re.compile(r"`\$\.?(?P<path>[^`]*)`$")
 
 
-def field_of(failure: Exception) -> dict[str, str]:
+def field_of(failure: Exception) -> dict[str, Any]:
     """The dotted path msgspec names in its message, as the fact `field`; nothing where it names none."""
     found = _PATH.search(str(failure))
     path = found["path"].replace("[...]", "").replace("[", ".").replace("]", "").strip(".") if found else ""
@@ -259,7 +259,8 @@ def to_send(frame: SendFrame, sender: Sender) -> Send:
         client_message_id=UUID(frame.client_message_id),
         kind=frame.kind,
         messages=tuple(
-            Addressed(identifier(item.device_id, "messages"), item.registration_id, item.ciphertext) for item in frame.messages
+            Addressed(identifier(item.device_id, "messages"), item.registration_id, item.ciphertext)
+            for item in frame.messages
         ),
         shared=frame.shared,
         reply_to=None if frame.reply_to is None else identifier(frame.reply_to, "reply_to"),
@@ -328,7 +329,9 @@ def notice_frame(notice: Notice) -> ServerFrame:
                 read_at=None if notice.read_ms is None else wire_time(notice.read_ms),
             )
         case DevicesChanged():
-            return DevicesChangedFrame(user_id=notice.user_id, device_id=dec(notice.device_id or 0), reason=notice.reason)
+            return DevicesChangedFrame(
+                user_id=notice.user_id, device_id=dec(notice.device_id or 0), reason=notice.reason
+            )
         case PrekeysLow():
             return PrekeysLowFrame(count=notice.count, pq_count=notice.pq_count)
 

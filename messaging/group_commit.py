@@ -106,7 +106,12 @@ class GroupCommit:
             queue = self._queues.get(conversation_id, deque())
             # A conversation found locked is asked after with one send: its queue must not fill a batch in vain.
             most = 1 if conversation_id in self._held_since else LARGEST_BATCH
-            while queue and most and len(batch) < LARGEST_BATCH and (not batch or size + queue[0].send.size <= LARGEST_BATCH_BYTES):
+            while (
+                queue
+                and most
+                and len(batch) < LARGEST_BATCH
+                and (not batch or size + queue[0].send.size <= LARGEST_BATCH_BYTES)
+            ):
                 size += queue[0].send.size
                 most -= 1
                 batch.append(queue.popleft())

@@ -152,7 +152,9 @@ class Publisher:
 class Subscriber:
     """Keeps the wanted subscriptions alive on one connection, for ever; says so when something may have been missed."""
 
-    def __init__(self, host: dict[str, Any], name: Callable[[str], str], arrived: Callable[[str | None, bytes], None]) -> None:
+    def __init__(
+        self, host: dict[str, Any], name: Callable[[str], str], arrived: Callable[[str | None, bytes], None]
+    ) -> None:
         self._redis = aioredis.Redis(connection_pool=create_pool(host))
         self._name = name
         self._arrived = arrived
@@ -230,7 +232,7 @@ class Subscriber:
             self._pubsub = None
             self._last_tick = 0.0
             with contextlib.suppress(*FAULTS):
-                await pubsub.aclose()
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":

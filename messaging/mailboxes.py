@@ -189,7 +189,9 @@ class Delivery:
         except StorageUnavailable:
             return None
         mine = ((entry, recipient) for entry in entries for recipient in entry.recipients)
-        return [envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id]
+        return [
+            envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id
+        ]
 
     async def _drain_mailbox(self, mark: Watermark | None) -> "_Oldest | None":
         """Send what the mailbox holds. The oldest un-acknowledged row, or None when the pass was cut short by the window."""
@@ -221,7 +223,11 @@ class Delivery:
         """Everything below the oldest un-acknowledged row and the watermark is done with for good."""
         now = time.monotonic()
         low = min(oldest.position, mark.position) - 1
-        if self._cursor is None or low <= self._cursor.low_position or now - self._cursor_moved_at < CURSOR_EVERY_SECONDS:
+        if (
+            self._cursor is None
+            or low <= self._cursor.low_position
+            or now - self._cursor_moved_at < CURSOR_EVERY_SECONDS
+        ):
             return
         bucket = bucket_of(min(oldest.kept_ms, mark.oldest_kept_ms, mark.now_ms - DAY_MS))
         moved = Cursor(low, max(bucket, self._cursor.low_bucket))

@@ -88,5 +88,5 @@ def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Seq
 
 async def _rows(conn: postgresql.Connection, query: str, params: Sequence[Any]) -> list[Any]:
     cursor = conn.cursor(binary=True)
-    await cursor.execute(query, params, prepare=True)  # type: ignore[call-overload]
+    await cursor.execute(query, params, prepare=True)
     return await cursor.fetchall()

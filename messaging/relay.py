@@ -75,7 +75,9 @@ class Relay:
 
     def _note_store(self, *, down: bool) -> None:
         if down != self.store_is_down:
-            logger.warning("the message store is %s", "not available; messages wait in the outbox" if down else "available again")
+            logger.warning(
+                "the message store is %s", "not available; messages wait in the outbox" if down else "available again"
+            )
         self.store_is_down = down
 
     async def _forget_deposited(self) -> None:

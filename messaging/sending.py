@@ -46,7 +46,10 @@ class Sending:
     def _refusal(self, send: Send, largest: int) -> ChatError | None:
         if send.kind == MESSAGE and send.shared is None and any(item.ciphertext is None for item in send.messages):
             return InvalidRequest("A message needs a ciphertext for each device, or shared content.", field="messages")
-        if any(len(item.ciphertext or b"") > LARGEST_CIPHERTEXT for item in send.messages) or len(send.shared or b"") > LARGEST_CIPHERTEXT:
+        if (
+            any(len(item.ciphertext or b"") > LARGEST_CIPHERTEXT for item in send.messages)
+            or len(send.shared or b"") > LARGEST_CIPHERTEXT
+        ):
             return TooLarge(limit="ciphertext", max=LARGEST_CIPHERTEXT)
         if send.size > largest:
             return TooLarge(limit="send", max=largest)
@@ -63,5 +66,7 @@ def _id_refusal(send: Send) -> ChatError | None:
     now_ms = time.time_ns() // 1_000_000
     made_ms = uuid7_ms(send.client_message_id)
     if made_ms is None or made_ms - now_ms > LARGEST_LEAD_MS:
-        return InvalidRequest("The client_message_id must be a UUIDv7 of now.", field="client_message_id", server_time=wire_time(now_ms))
+        return InvalidRequest(
+            "The client_message_id must be a UUIDv7 of now.", field="client_message_id", server_time=wire_time(now_ms)
+        )
     return None

@@ -45,5 +45,5 @@ async def closing_code(session: Session) -> int | None:
 async def _one(query: str, device_id: int) -> TupleRow | None:
     async with postgresql.connection() as conn:
         cursor = conn.cursor(binary=True)
-        await cursor.execute(query, [device_id], prepare=True)  # type: ignore[call-overload]
+        await cursor.execute(query, [device_id], prepare=True)
         return await cursor.fetchone()

@@ -24,6 +24,7 @@ from accounts.wire.refusals import (
     TooLarge,
 )
 from conversations import log, outbox
+from conversations.entries import LogEntry
 from conversations.models import Conversation, DeviceStart, LedgerRow, Member, OutboxRow
 from conversations.sends import SKIPPED, Addressed, Sent
 from tests.cast import Installation
@@ -51,7 +52,11 @@ async def test_a_send_gets_its_place_its_ledger_row_and_its_bundle(
     assert (sent.seq, sent.duplicate) == (1, False)
     [entry] = committed.entries
     [recipient] = entry.recipients
-    assert (recipient.device_id, recipient.start, recipient.ciphertext) == (int(bob_phone.device_id), True, b"twenty bytes of text")
+    assert (recipient.device_id, recipient.start, recipient.ciphertext) == (
+        int(bob_phone.device_id),
+        True,
+        b"twenty bytes of text",
+    )
     assert (await rows(LedgerRow), await rows(OutboxRow)) == (1, 1)
     assert await outbox.of_conversation(conversation, 1, 1) == [entry]
 
@@ -59,7 +64,7 @@ async def test_a_send_gets_its_place_its_ledger_row_and_its_bundle(
 async def test_seqs_have_no_gaps_and_everything_rises_with_them(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
-    entries = []
+    entries: list[LogEntry] = []
     for _ in range(5):
         batch = [send(conversation, alice_phone, [bob_phone]), send(conversation, bob_phone, [alice_phone])]
         entries += (await log.append(batch)).entries
@@ -77,7 +82,12 @@ async def test_the_same_send_again_changes_nothing_and_gets_the_first_answer(
     [second] = again.outcomes
     assert isinstance(first, Sent)
     assert isinstance(second, Sent)
-    assert (second.seq, second.message_id, second.sent_ms, second.duplicate) == (first.seq, first.message_id, first.sent_ms, True)
+    assert (second.seq, second.message_id, second.sent_ms, second.duplicate) == (
+        first.seq,
+        first.message_id,
+        first.sent_ms,
+        True,
+    )
     assert again.entries == ()
     assert await rows(LedgerRow) == 1
 
@@ -144,7 +154,9 @@ async def test_strangers_and_unknown_conversations_are_not_found(
     assert [type(outcome) for outcome in outcomes] == [NotFound, NotFound]
 
 
-async def test_a_key_of_long_ago_is_stale(conversation: UUID, alice_phone: Installation, bob_phone: Installation) -> None:
+async def test_a_key_of_long_ago_is_stale(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
     old = uuid7(now_ms=1_700_000_000_000)
     [refusal] = (await log.append([send(conversation, alice_phone, [bob_phone], client_message_id=old)])).outcomes
     assert isinstance(refusal, StaleKey)
@@ -245,14 +257,18 @@ async def test_a_reinstalled_device_is_announced_and_starts_again(
     assert not any(recipient.start for recipient in message.recipients)
 
 
-async def test_an_unlinked_devices_last_send_is_refused(conversation: UUID, alice_phone: Installation, bob_phone: Installation) -> None:
+async def test_an_unlinked_devices_last_send_is_refused(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
     laptop = await sync_to_async(alice_phone.beside("Alice's laptop").register)()
     await sync_to_async(laptop.http.delete)(f"devices/{alice_phone.device_id}")
     [refusal] = (await log.append([send(conversation, alice_phone, [laptop, bob_phone])])).outcomes
     assert isinstance(refusal, NotFound)
 
 
-async def test_only_the_sender_or_an_admin_deletes(conversation: UUID, alice_phone: Installation, bob_phone: Installation) -> None:
+async def test_only_the_sender_or_an_admin_deletes(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
     [sent] = (await log.append([send(conversation, alice_phone, [bob_phone])])).outcomes
     assert isinstance(sent, Sent)
     mine = send(conversation, alice_phone, [bob_phone], deletes=sent.message_id)
@@ -289,7 +305,9 @@ async def test_one_send_that_postgresql_refuses_does_not_fail_the_batch(
     assert [entry.seq for entry in committed.entries] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_the_watermark_stays_below_an_open_append(conversation: UUID, alice_phone: Installation, bob_phone: Installation) -> None:
+async def test_the_watermark_stays_below_an_open_append(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
     async with await psycopg.AsyncConnection.connect(postgresql.conninfo("default")) as rival:
         row = await (await rival.execute("SELECT pg_current_xact_id()::text::bigint")).fetchone()
         assert row is not None
@@ -303,7 +321,9 @@ async def test_the_watermark_stays_below_an_open_append(conversation: UUID, alic
     assert (await outbox.watermark("default")).position > entry.position
 
 
-async def test_a_claim_is_taken_over_only_after_it_expired(conversation: UUID, alice_phone: Installation, bob_phone: Installation) -> None:
+async def test_a_claim_is_taken_over_only_after_it_expired(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
     [entry] = (await log.append([send(conversation, alice_phone, [bob_phone])])).entries
     assert await outbox.claim("default", limit=10) == []
     await expire_claims("-1 second")

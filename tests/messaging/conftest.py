@@ -39,7 +39,7 @@ async def server(transactional_db: None, services: None, hot_road: None) -> Asyn
     )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve(sockets=[listening]))
-    while not running.started:
+    while not running.started:  # noqa: ASYNC110  (uvicorn has no event for it)
         await asyncio.sleep(0.01)
     yield f"ws://127.0.0.1:{listening.getsockname()[1]}"
     running.should_exit = True

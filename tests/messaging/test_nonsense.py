@@ -60,7 +60,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str | None]] = [
     (addressed(device_id="1.0"), "messages.0.device_id"),
     (addressed(device_id="9223372036854775808"), "messages"),
     (addressed(device_id="99999999999999999999"), "messages.0.device_id"),
-    (addressed(device_id="١"), "messages.0.device_id"),
+    (addressed(device_id="\u0661"), "messages.0.device_id"),
     (addressed(registration_id=0), "messages.0.registration_id"),
     (addressed(registration_id=16384), "messages.0.registration_id"),
     (addressed(registration_id="5"), "messages.0.registration_id"),
@@ -125,13 +125,22 @@ NO_FRAMES = [
 
 
 async def test_wrong_fields_get_the_documented_error_and_the_neighbour_goes_on(
-    unlimited: None, connect: Connect, alice_and_bob: UUID, alice_phone: Installation, bob_phone: Installation, mallory: Installation
+    unlimited: None,
+    connect: Connect,
+    alice_and_bob: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    mallory: Installation,
 ) -> None:
     async with connect(mallory) as attacker, connect(alice_phone) as alice, connect(bob_phone) as bob:
         for number, (frame, field) in enumerate(WRONG_FIELDS):
             await attacker.say(frame)
             answer = await attacker.expect("error")
-            assert (answer["error_code"], answer["retryable"], answer.get("field")) == ("INVALID_REQUEST", False, field), frame
+            assert (answer["error_code"], answer["retryable"], answer.get("field")) == (
+                "INVALID_REQUEST",
+                False,
+                field,
+            ), frame
             assert answer["error"]
             if number % 8 == 0:
                 assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
@@ -141,7 +150,9 @@ async def test_wrong_fields_get_the_documented_error_and_the_neighbour_goes_on(
 
 
 @pytest.mark.parametrize("nonsense", [NO_FRAMES[start : start + 3] for start in range(0, len(NO_FRAMES), 3)], ids=str)
-async def test_three_times_no_frame_ends_the_socket(connect: Connect, nonsense: list[str], mallory: Installation) -> None:
+async def test_three_times_no_frame_ends_the_socket(
+    connect: Connect, nonsense: list[str], mallory: Installation
+) -> None:
     async with connect(mallory) as attacker:
         for data in nonsense:
             await attacker.say_raw(data)
@@ -150,7 +161,10 @@ async def test_three_times_no_frame_ends_the_socket(connect: Connect, nonsense: 
         assert [error["error_code"] for error in errors] == ["INVALID_REQUEST"] * 2
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x81", b"\x90", b"\xdf\xff\xff\xff\xff", b"\xdd\x7f\xff\xff\xff" + b"x" * 50, b"\x80", b"\xc0"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xc1", b"\x81", b"\x90", b"\xdf\xff\xff\xff\xff", b"\xdd\x7f\xff\xff\xff" + b"x" * 50, b"\x80", b"\xc0"],
+)
 async def test_broken_messagepack_is_no_frame(connect: Connect, data: bytes, mallory: Installation) -> None:
     async with connect(mallory, subprotocol="waypost.v1.msgpack") as attacker:
         for _ in range(3):
@@ -161,13 +175,17 @@ async def test_broken_messagepack_is_no_frame(connect: Connect, data: bytes, mal
 async def test_unknown_fields_are_ignored_and_null_is_left_out(
     connect: Connect, alice_and_bob: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
-    frame = message(alice_and_bob, [bob_phone], shared=None, reply_to=None, urgent=None, surprise={"deep": [1]}, ref=None)
+    frame = message(
+        alice_and_bob, [bob_phone], shared=None, reply_to=None, urgent=None, surprise={"deep": [1]}, ref=None
+    )
     async with connect(alice_phone) as alice:
         await alice.say_raw(json.dumps(frame))
         assert (await alice.expect("sent"))["seq"] == 1
 
 
-async def test_too_many_frames_at_once_end_the_socket(server: str, connect: Connect, settings: Any, mallory: Installation) -> None:
+async def test_too_many_frames_at_once_end_the_socket(
+    server: str, connect: Connect, settings: Any, mallory: Installation
+) -> None:
     settings.LIMITS = settings.LIMITS | {"FRAMES_BURST": [50], "FRAMES_PER_SECOND": [1]}
     async with connect(mallory) as attacker:
         for _ in range(60):

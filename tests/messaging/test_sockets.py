@@ -334,7 +334,7 @@ async def test_expired_and_shared_fields_travel(
     connect: Connect, alice_and_bob: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     async with connect(alice_phone) as alice, connect(bob_phone) as bob:
-        shared = {
+        shared: dict[str, Any] = {
             "messages": [{"device_id": bob_phone.device_id, "registration_id": bob_phone.registration_id}],
             "shared": b64(b"all"),
         }

@@ -5,7 +5,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -510,5 +510,5 @@ async def _last_page_of(store: MessageStore, chat: Chat) -> object:
     return page
 
 
-def _of(mailbox: Mailbox) -> tuple[object, int]:
+def _of(mailbox: Mailbox) -> tuple[UUID, int]:
     return mailbox.user_id, mailbox.device_id

@@ -1,7 +1,5 @@
 """The store in memory keeps the contract."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from conversations.entries import LogEntry
@@ -14,7 +12,7 @@ __all__ = ["chat"]
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryStore]:
+def store() -> MemoryStore:
     return MemoryStore()
 
 
