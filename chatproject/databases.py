@@ -21,7 +21,7 @@ def keeps(url: str) -> dict[str, Any]:
     if not is_cassandra(url):
         # Its tests need no other alias; Django believes that every database depends on the default one.
         return decides(url) | {"TEST": {"DEPENDENCIES": []}}
-    from messaging.store.cassandra import django_database  # noqa: PLC0415  (the driver is loaded only where it is used)
+    from messaging.store.profiles import django_database  # noqa: PLC0415  (the driver is loaded only where it is used)
 
     return django_database(environment.cassandra(url))
 
@@ -35,7 +35,8 @@ def engine_name(url: str) -> str:
     """The engine as the health page names it."""
     scheme = urlsplit(url).scheme
     if scheme not in (*environment.CASSANDRA_SCHEMES, "postgresql", "postgres"):
-        raise ImproperlyConfigured("The message store's URL must begin with postgresql://, cassandra:// or scylladb://")
+        message = "The message store's URL must begin with postgresql://, cassandra:// or scylladb://"
+        raise ImproperlyConfigured(message)
     return scheme if is_cassandra(url) else "postgresql"
 
 

@@ -33,5 +33,16 @@ def _configured() -> MessageStore:
 
         return SqlStore(conninfo("messages"))
     from messaging.store.cassandra import CassandraStore  # noqa: PLC0415
+    from messaging.store.profiles import cluster_config  # noqa: PLC0415
 
-    return CassandraStore.of_alias("messages")
+    return CassandraStore(cluster_config(settings.DATABASES["messages"]))
+
+
+def local_dc() -> str:
+    """The data centre this process's reads and writes are a quorum of; PostgreSQL has none."""
+    if settings.MESSAGES_ENGINE == "postgresql":
+        return ""
+    from messaging.store.profiles import cluster_config  # noqa: PLC0415
+
+    dc: str = cluster_config(settings.DATABASES["messages"])["dc"]
+    return dc

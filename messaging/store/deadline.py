@@ -1,7 +1,8 @@
 """How long a call to a store may take."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from messaging.store.protocol import StoreUnavailable
@@ -10,6 +11,7 @@ Answer = TypeVar("Answer")
 
 CALL_SECONDS = 1.9
 SECOND_CANCEL_SECONDS = 0.1
+_TOO_LATE = "the message store gave no answer in time"
 
 
 async def within(work: Coroutine[Any, Any, Answer], seconds: float = CALL_SECONDS) -> Answer:
@@ -27,8 +29,7 @@ async def within(work: Coroutine[Any, Any, Answer], seconds: float = CALL_SECOND
     if task.done():
         return task.result()
     _abandon(task)
-    message = f"the message store gave no answer in {seconds} s"
-    raise StoreUnavailable(message)
+    raise StoreUnavailable(_TOO_LATE)
 
 
 def _abandon(task: asyncio.Task[Any]) -> None:
@@ -40,3 +41,13 @@ def _abandon(task: asyncio.Task[Any]) -> None:
 def _forget(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+@asynccontextmanager
+async def deadline(seconds: float = CALL_SECONDS) -> AsyncIterator[None]:
+    """Limits what stands in it, where nothing has to be undone when it is cancelled. Raises `StoreUnavailable` after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as late:
+        raise StoreUnavailable(_TOO_LATE) from late

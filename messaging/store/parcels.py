@@ -136,7 +136,9 @@ def _whole(one: Found, shared: Shared) -> Envelope | None:
             "Mailbox row left out, its content is lost: conversation %s, seq %s", envelope.conversation_id, envelope.seq
         )
         return None
-    return msgspec.structs.replace(envelope, shared=content.shared, deleted=content.deleted)
+    return msgspec.structs.replace(
+        envelope, shared=None if content.deleted else content.shared, deleted=content.deleted
+    )
 
 
 def _envelope(parcel: Parcel, *, message_id: int, conversation_id: UUID, seq: int, position: int) -> Envelope:

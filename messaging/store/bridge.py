@@ -1,0 +1,109 @@
+"""From the Cassandra driver's threads to one asyncio loop.
+
+The driver answers on its own thread. Here its answers are collected and handed to the loop together, one wake-up for many of them; and requests
+in flight are bounded, because beyond its own bound the driver blocks the thread that asks, which is the loop's.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from messaging.store.protocol import StoreUnavailable
+
+
+class Answer(NamedTuple):
+    """One page of rows, and where the next one begins (None: there is none)."""
+
+    rows: list[tuple[Any, ...]]
+    next_page: bytes | None
+
+
+_Outcome = tuple["asyncio.Future[Answer]", Answer | None, Exception | None]
+
+
+class Bridge:
+    """Asks a driver's session on behalf of the loop it was made in."""
+
+    def __init__(self, session: Any, *, most_in_flight: int = 512, most_waiting: int = 4096) -> None:
+        self._session, self._loop = session, asyncio.get_running_loop()
+        self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
+        self._outcomes: list[_Outcome] = []
+        self._lock, self._woken = threading.Lock(), False
+
+    async def ask(self, statement: Any, *, profile: str, page: bytes | None = None) -> Answer:
+        """The answer to one statement. Raises `StoreUnavailable` for whatever the driver raises."""
+        await self._permit()
+        return await self._begin(statement, profile, page)
+
+    async def tell(self, statements: Iterable[Any], *, profile: str) -> None:
+        """Return when all of these writes have succeeded. Raises `StoreUnavailable` as soon as one has not; the others go on."""
+        begun: list[asyncio.Future[Answer]] = []
+        try:
+            for statement in statements:
+                await self._permit()
+                begun.append(self._begin(statement, profile, None))
+            await asyncio.gather(*begun)
+        finally:
+            for future in begun:
+                future.cancel()
+
+    async def _permit(self) -> None:
+        if not self._permits.locked():
+            await self._permits.acquire()
+            return
+        if self._waiting >= self._most_waiting:
+            message = "too many requests wait for the message store"
+            raise StoreUnavailable(message)
+        self._waiting += 1
+        try:
+            await self._permits.acquire()
+        finally:
+            self._waiting -= 1
+
+    def _begin(self, statement: Any, profile: str, page: bytes | None) -> "asyncio.Future[Answer]":
+        """Send the request; its permit comes back when the driver has done with it, however long its caller waits."""
+        future = self._loop.create_future()
+        try:
+            response = self._session.execute_async(statement, execution_profile=profile, paging_state=page)
+        except Exception as failure:  # noqa: BLE001  (the driver raises AttributeError, too, for a lost connection)
+            self._permits.release()
+            future.set_exception(_unavailable(failure))
+            return future
+        response.add_callbacks(
+            # `_paging_state` is what ResultSet.paging_state returns; a ResultSet would read further pages by itself.
+            lambda rows: self._collect((future, Answer(rows or [], response._paging_state), None)),  # noqa: SLF001
+            lambda failure: self._collect((future, None, failure)),
+        )
+        return future
+
+    def _collect(self, outcome: _Outcome) -> None:
+        """On the driver's thread, or on the loop's when the request has failed at once."""
+        with self._lock:
+            self._outcomes.append(outcome)
+            if self._woken:
+                return
+            self._woken = True
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            return  # The loop is closed, and nobody waits any more.
+
+    def _deliver(self) -> None:
+        with self._lock:
+            outcomes, self._outcomes, self._woken = self._outcomes, [], False
+        for future, answer, failure in outcomes:
+            self._permits.release()
+            if future.done():
+                continue
+            if answer is not None:
+                future.set_result(answer)
+            else:
+                future.set_exception(_unavailable(failure))
+
+
+def _unavailable(failure: Exception | None) -> StoreUnavailable:
+    # Never the driver's own text: it may quote values.
+    unavailable = StoreUnavailable(f"Cassandra: {type(failure).__name__}")
+    unavailable.__cause__ = failure
+    return unavailable
