@@ -116,5 +116,5 @@ def explain_pip(output: str) -> str:
         )
     if NO_NETWORK.search(output):
         return f"The package index cannot be reached (see {PIP_LOG})."
-    errors = [line.strip() for line in output.splitlines() if "rror" in line]
+    errors = [line.strip() for line in output.splitlines() if "error" in line.lower()]
     return f"The requirements cannot be installed: {errors[-1] if errors else 'pip failed'} (see {PIP_LOG})."

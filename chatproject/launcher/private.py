@@ -39,8 +39,8 @@ def private_servers(directory: Path, profile: Profile = TEST) -> Iterator[dict[s
 def cassandra_is_here() -> bool:
     """Whether a node can be started. If not, one loud line says why; where CASSANDRA_REQUIRED is set that is an error."""
     try:
-        find_java()
         fetch_jars()
+        find_java()
     except LauncherError as reason:
         if os.environ.get("CASSANDRA_REQUIRED", "0") not in {"", "0"}:
             raise

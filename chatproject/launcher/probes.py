@@ -73,7 +73,7 @@ def cql_hosts(url: str) -> list[tuple[str, int]]:
 def place(url: str) -> str:
     """Where a URL leads, without its credentials."""
     parts = urlsplit(url)
-    return f"{_addresses(parts)}{parts.path}"
+    return f"{_addresses(parts) or 'local socket '}{parts.path}"
 
 
 def _addresses(parts: SplitResult) -> str:

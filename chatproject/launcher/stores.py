@@ -1,6 +1,7 @@
 """Which stores this start uses: those whose URLs are in the environment, else servers of its own."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -31,8 +32,9 @@ class Stores:
     def __init__(self, environment: Mapping[str, str]) -> None:
         """LauncherError for a URL that leads nowhere, and for a server that cannot be had here."""
         self.urls = given_urls(environment)
-        for variable, url in self.urls.items():
-            probe(_given_name(variable, environment), url)
+        self.products = {
+            variable: probe(_given_name(variable, environment), url) for variable, url in self.urls.items()
+        }
         self.own: dict[str, Server] = {}
         if "POSTGRES_URL" not in self.urls:
             self.own["POSTGRES_URL"] = PostgresServer(STATE / "postgres", log=open_log("postgres"))
@@ -49,8 +51,10 @@ class Stores:
         """Makes the databases that are missing; returns the environment that leads the application to its stores."""
         for variable, server in self.own.items():
             self.urls[variable] = server.create_database(DATABASE) if isinstance(server, PostgresServer) else server.url
+            self.products[variable] = f"{server.name} {server.version}"
         if not self.urls.keys() & {"SCYLLADB_URL", "MESSAGES_URL"}:
             self.urls["MESSAGES_URL"] = self._messages_beside()
+            self.products["MESSAGES_URL"] = self.products["POSTGRES_URL"]
         return self.urls
 
     def _messages_beside(self) -> str:
@@ -63,20 +67,8 @@ class Stores:
         """What runs, for what, and where."""
         for variable, purpose in PURPOSES.items():
             if url := self.urls.get(variable):
-                yield self._product(variable, url), purpose, self._place(variable, url)
-
-    def _product(self, variable: str, url: str) -> str:
-        server = self.own.get(variable)
-        return f"{server.name} {server.version}" if server else probe(variable, url)
-
-    def _place(self, variable: str, url: str) -> str:
-        beside = variable == "MESSAGES_URL" and not urlsplit(url).netloc.rpartition("@")[2]
-        server = self.own.get("POSTGRES_URL" if beside else variable)
-        if server is None:
-            return place(url)
-        return (
-            str(server.data.parent.relative_to(CHECKOUT)) if server.data.is_relative_to(CHECKOUT) else str(server.data)
-        )
+                server = self.own.get(variable)
+                yield self.products[variable], purpose, _shown(server.data) if server else place(url)
 
 
 def given_urls(environment: Mapping[str, str]) -> dict[str, str]:
@@ -107,9 +99,13 @@ def wants_cassandra(environment: Mapping[str, str]) -> bool:
     return engine == "cassandra"
 
 
+def _shown(data: Path) -> str:
+    return str(data.relative_to(CHECKOUT)) if data.is_relative_to(CHECKOUT) else str(data)
+
+
 def _cassandra() -> CassandraNode:
-    find_java()
     fetch_jars()
+    find_java()
     return CassandraNode(STATE / "cassandra", profile=RUN, log=open_log("cassandra"))
 
 
