@@ -146,7 +146,7 @@ class Publisher:
         if self._task is not None:
             self._task.cancel()
         with contextlib.suppress(*FAULTS):
-            await self._redis.aclose()
+            await self._redis.aclose(close_connection_pool=True)
 
 
 class Subscriber:
@@ -269,4 +269,4 @@ class Subscriber:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         with contextlib.suppress(*FAULTS):
-            await self._redis.aclose()
+            await self._redis.aclose(close_connection_pool=True)

@@ -1,0 +1,112 @@
+"""The channel layer on a Valkey of its own that is killed and comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatproject.launcher.valkey import ValkeyServer
+from messaging import layer as layers
+from messaging.layer import HintLayer, HintLoopLayer
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path / "valkey")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def two_processes(valkey: ValkeyServer) -> AsyncIterator[tuple[HintLoopLayer, HintLoopLayer]]:
+    """Two layers that know nothing of each other but the same Valkey, as in two processes."""
+    host = {"address": valkey.url, "socket_timeout": None, "socket_connect_timeout": 1}
+    made = HintLayer(hosts=[host], prefix="test")._get_layer(), HintLayer(hosts=[host], prefix="test")._get_layer()
+    yield made
+    for layer in made:
+        await layer.close()
+
+
+class Ear:
+    """Somebody who listens to a group."""
+
+    def __init__(self, layer: HintLoopLayer, group: str) -> None:
+        self.heard: list[bytes] = []
+        self.confirmations = 0
+        layer.listen(group, self.heard.append, self._confirm)
+
+    def _confirm(self) -> None:
+        self.confirmations += 1
+
+
+async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_payload_reaches_this_process_at_once_and_the_other_over_redis_once(
+    two_processes: tuple[HintLoopLayer, HintLoopLayer],
+) -> None:
+    here, there = two_processes
+    near, far, deaf = Ear(here, "alice"), Ear(there, "alice"), Ear(there, "bob")
+    await until(lambda: bool(near.confirmations and far.confirmations))
+    here.tell("alice", b"look")
+    assert near.heard == [b"look"]
+    await until(lambda: far.heard == [b"look"])
+    await asyncio.sleep(0.1)
+    assert (near.heard, far.heard, deaf.heard) == ([b"look"], [b"look"], [])
+
+
+async def test_what_is_told_in_one_turn_arrives_in_order(two_processes: tuple[HintLoopLayer, HintLoopLayer]) -> None:
+    here, there = two_processes
+    far = Ear(there, "alice")
+    await until(lambda: bool(far.confirmations))
+    said = [b"%d" % number for number in range(500)]
+    for payload in said:
+        here.tell("alice", payload)
+    await until(lambda: len(far.heard) == len(said))
+    assert far.heard == said
+
+
+async def test_who_stops_listening_hears_nothing_and_leaves_no_subscription(
+    two_processes: tuple[HintLoopLayer, HintLoopLayer],
+) -> None:
+    here, there = two_processes
+    far = Ear(there, "alice")
+    await until(lambda: bool(far.confirmations))
+    there.unlisten("alice", far.heard.append)
+    await until(lambda: not there._subscriber._changed)
+    await asyncio.sleep(0.1)
+    assert await there._publisher._redis.pubsub_numsub("test__group__alice") == [(b"test__group__alice", 0)]
+    here.tell("alice", b"look")
+    await asyncio.sleep(0.1)
+    assert far.heard == []
+
+
+async def test_without_redis_listening_and_telling_work_here_and_after_it_everybody_looks(
+    valkey: ValkeyServer, two_processes: tuple[HintLoopLayer, HintLoopLayer]
+) -> None:
+    here, there = two_processes
+    far = Ear(there, "alice")
+    await until(lambda: bool(far.confirmations) and there.up)
+    valkey.stop()
+    await until(lambda: not there.up)
+    near = Ear(here, "alice")
+    here.tell("alice", b"while it is down")
+    assert near.heard == [b"while it is down"]
+    before = far.confirmations
+    valkey.start()
+    await until(lambda: far.confirmations > before and bool(near.confirmations) and here.up)
+    await asyncio.sleep(layers.TICK_SECONDS)
+    here.tell("alice", b"again")
+    await until(lambda: b"again" in far.heard)
+    assert b"while it is down" not in far.heard
+
+
+async def test_channels_own_interface_still_works(two_processes: tuple[HintLoopLayer, HintLoopLayer]) -> None:
+    here, _ = two_processes
+    channel = await here.new_channel()
+    assert channel.startswith("test")
