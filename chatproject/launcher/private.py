@@ -20,11 +20,14 @@ from chatproject.launcher.valkey import ValkeyServer
 
 @contextmanager
 def private_servers(directory: Path, profile: Profile = TEST) -> Iterator[dict[str, str]]:
-    """PostgreSQL, Valkey and, where it can be had, Cassandra; yields the environment that leads to them."""
+    """PostgreSQL, Valkey and, where it can be had, Cassandra; yields the environment that leads to them.
+
+    With CASSANDRA_TEST_URL in our own environment, that cluster is used instead of a node of our own.
+    """
     postgres = PostgresServer(directory / "postgres")
     valkey = ValkeyServer(directory / "valkey")
     servers: list[Server] = [postgres, valkey]
-    cassandra = CassandraNode(directory / "cassandra", profile=profile) if cassandra_is_here() else None
+    cassandra = CassandraNode(directory / "cassandra", profile=profile) if _own_cassandra_is_here() else None
     if cassandra:
         servers.append(cassandra)
     try:
@@ -36,8 +39,10 @@ def private_servers(directory: Path, profile: Profile = TEST) -> Iterator[dict[s
         _discard(servers)
 
 
-def cassandra_is_here() -> bool:
-    """Whether a node can be started. If not, one loud line says why; where CASSANDRA_REQUIRED is set that is an error."""
+def _own_cassandra_is_here() -> bool:
+    """Whether a node of our own is wanted and can be started. If it cannot, one loud line says why; where CASSANDRA_REQUIRED is set that is an error."""
+    if os.environ.get("CASSANDRA_TEST_URL"):
+        return False
     try:
         fetch_jars()
         find_java()

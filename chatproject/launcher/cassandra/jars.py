@@ -12,7 +12,7 @@ from chatproject.launcher.watched import run_watched
 
 POM = Path(__file__).parent / "pom.xml"
 JARS = STATE / "cassandra-lib"
-OTHER_WAYS = "set SCYLLADB_URL to a cluster that runs, or use compose.yaml"
+OTHER_WAYS = "set SCYLLADB_URL (for the tests CASSANDRA_TEST_URL) to a cluster that runs, or use compose.yaml"
 
 
 def fetch_jars() -> Path:
