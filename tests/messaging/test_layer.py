@@ -1,7 +1,7 @@
 """The channel layer on a Valkey of its own that is killed and comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from chatproject.launcher.valkey import ValkeyServer
 from messaging import layer as layers
 from messaging.layer import HintLayer, HintLoopLayer
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -39,12 +40,6 @@ class Ear:
 
     def _confirm(self) -> None:
         self.confirmations += 1
-
-
-async def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_payload_reaches_this_process_at_once_and_the_other_over_redis_once(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -22,6 +22,7 @@ from messaging.sessions import Session
 from messaging.store.memory import MemoryStore
 from tests.cast import Installation
 from tests.conversations_of import direct, send
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
 
@@ -101,12 +102,6 @@ def entries(mailbox: Mailbox, seqs: Sequence[int], *, size: int = 20, base: int 
         )
         for seq in seqs
     ]
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_what_lies_in_the_mailbox_is_sent_in_order_and_then_the_queue_is_empty(db: None, device: Device) -> None:
