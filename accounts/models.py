@@ -66,6 +66,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         """How the web admin greets the person."""
         return str(self)
 
+    def set_password(self, raw_password: str | None) -> None:
+        """A new password, which need not be changed."""
+        super().set_password(raw_password)
+        self.must_change_password = False
+
     @property
     def phone_number(self) -> str:
         """The number in the clear, for its owner."""

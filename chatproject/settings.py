@@ -82,7 +82,7 @@ INSTALLED_APPS = [
     # `messaging` stands before the Cassandra engine: its migrate, showmigrations, flush and sync_cassandra commands win.
     "messaging",
     *databases.engine_apps(SCYLLADB_URL or MESSAGES_URL),
-    "chatproject.site.WaypostAdminConfig",
+    "chatproject.admin_site.WaypostAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -172,6 +172,7 @@ LIMITS: dict[str, list[int]] = {
         "OTP_DELAYS": [60, 120, 300, 600],
         "OTP_PER_NUMBER_DAY": [5],
         "OTP_PER_IP_HOUR": [10],
+        "ADMIN_LOGINS_PER_15_MIN": [10],
         "LOOKUPS_PER_15_MIN": [100],
         "BUNDLES_PER_10_MIN": [6],
         "BUNDLES_PER_TARGET_HOUR": [60],

@@ -1,11 +1,18 @@
 """Every path of the server. What is not here is 404, in JSON."""
 
+from django.contrib import admin
 from django.urls import path, re_path
+from django.views.generic import RedirectView
 
-from chatproject import errors
+from chatproject import errors, health, pages
 from chatproject.api import api
 
 urlpatterns = [
+    path("", pages.home, name="home"),
+    path("health/ready", health.ready, name="ready"),
+    path("health/databases", health.databases, name="databases"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
     path("api/", api.urls),
     re_path(r"", errors.not_found),
 ]

@@ -1,5 +1,6 @@
 """Public keys as clients send them: their form, and the signatures that bind them to a device's identity."""
 
+import hashlib
 from dataclasses import dataclass
 
 from accounts.wire.refusals import InvalidSignature
@@ -36,3 +37,9 @@ def require_signature(identity_key: bytes, prekey: Prekey, field: str) -> None:
     """Raise InvalidSignature unless the owner of the identity key has signed the prekey."""
     if not xed25519.verify(bytes(identity_key)[1:], prekey.public_key, prekey.signature or b""):
         raise InvalidSignature(field=f"{field}.signature")
+
+
+def fingerprint(identity_key: bytes) -> str:
+    """What people compare: the first 16 bytes of the key's SHA-256 in eight groups, "3f9a 01c2 …"."""
+    digits = hashlib.sha256(identity_key).digest()[:16].hex()
+    return " ".join(digits[start : start + 4] for start in range(0, 32, 4))

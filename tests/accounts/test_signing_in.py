@@ -201,9 +201,9 @@ def test_redis_holds_neither_codes_nor_tokens_nor_numbers() -> None:
     ]
 
 
-def everything_in_redis() -> list[bytes]:
+def everything_in_redis() -> list[Any]:
     store = valkey.client()
-    found: list[bytes] = []
+    found: list[Any] = []
     for key in store.scan_iter():
         kind = store.type(key)
         found.append(key)
