@@ -4,6 +4,7 @@ from ninja import NinjaAPI
 
 from accounts.api import router as accounts
 from chatproject import errors
+from conversations.api import router as conversations
 from devices.api import router as devices
 from devices.bearer import bearer
 
@@ -21,3 +22,4 @@ api = NinjaAPI(
 errors.install(api)
 api.add_router(PREFIX, accounts)
 api.add_router(PREFIX, devices)
+api.add_router(PREFIX, conversations)

@@ -1,0 +1,82 @@
+"""The only door to a conversation. Strangers, former members and ids of nothing get the same NotFound."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+
+from accounts import postgresql
+from accounts.wire.refusals import NotFound
+from conversations import log
+from conversations.models import Member
+
+VIEW = """
+SELECT c.next_seq - 1, d.mailbox_from, (extract(epoch FROM d.created_at) * 1000)::bigint,
+       (SELECT s.from_seq FROM conversations_device_start s
+        WHERE s.conversation_id = c.id AND s.device_id = d.id AND s.mailbox_from = d.mailbox_from),
+       ARRAY(SELECT ARRAY[m.joined_seq, COALESCE(m.left_seq, 9223372036854775807)] FROM conversations_member m
+             WHERE m.conversation_id = c.id AND m.user_id = d.user_id ORDER BY m.joined_seq)
+FROM conversations_conversation c JOIN devices_device d ON d.id = %s AND d.user_id = %s
+WHERE c.id = %s AND EXISTS (
+    SELECT FROM conversations_member m WHERE m.conversation_id = c.id AND m.user_id = d.user_id AND m.left_seq IS NULL)
+"""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Seqs from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __contains__(self, seq: int) -> bool:
+        return self.first <= seq <= self.last
+
+
+class LogView(msgspec.Struct, frozen=True):
+    """What one device of a member may see of a log: up to `head`, within the stays of its user.
+
+    `start`: from there on the device itself gets what is said in the present stay; None while the log has not named it. Rows at positions below
+    `mailbox_from`, and those kept before `device_since_ms`, were never this installation's.
+    """
+
+    conversation_id: UUID
+    user_id: UUID
+    device_id: int
+    head: int
+    mailbox_from: int
+    device_since_ms: int
+    start: int | None
+    stays: tuple[Span, ...]
+
+    def spans(self, first: int, last: int) -> Iterator[Span]:
+        """What of these seqs may be seen, in ascending order."""
+        for stay in self.stays:
+            span = Span(max(stay.first, first), min(stay.last, last, self.head))
+            if span.first <= span.last:
+                yield span
+
+    def had_device(self, seq: int, position: int, kept_ms: int) -> bool:
+        """Whether the device was there to get this entry of its user's stays. The start of a former stay is not kept; the device's own age is."""
+        if seq in self.stays[-1]:
+            return self.start is not None and seq >= self.start
+        return position >= self.mailbox_from and kept_ms >= self.device_since_ms
+
+
+def access_conversation(user_id: UUID, conversation_id: UUID) -> Member:
+    """The caller's stay, with its conversation. Raises NotFound."""
+    mine = Member.objects.select_related("conversation").filter(conversation_id=conversation_id, user_id=user_id)
+    member = mine.filter(left_seq=None).first()
+    if member is None:
+        raise NotFound
+    return member
+
+
+async def access_log(user_id: UUID, device_id: int, conversation_id: UUID) -> LogView:
+    """What this device may read of the conversation's log. Raises NotFound, StorageUnavailable."""
+    async with postgresql.connection() as conn:
+        rows = await (await log.ask(conn, VIEW, [device_id, user_id, conversation_id])).fetchall()
+    if not rows:
+        raise NotFound
+    head, mailbox_from, since_ms, start, stays = rows[0]
+    spans = tuple(Span(first, last) for first, last in stays)
+    return LogView(conversation_id, user_id, device_id, head, mailbox_from, since_ms, start, spans)

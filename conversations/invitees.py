@@ -1,0 +1,58 @@
+"""Who may be brought into a conversation: people who exist, and who are in fewer conversations than a person may be in."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from accounts.postgresql import Connection
+from accounts.wire.refusals import NotFound, TooLarge
+from conversations import log
+
+# In one order for everybody, and before any conversation: two changes that need the same people never wait for each other in a circle.
+LOCK = "SELECT id FROM accounts_user WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+READ = "SELECT id FROM accounts_user WHERE id = ANY(%s)"
+BUSY = """
+SELECT user_id FROM conversations_member WHERE user_id = ANY(%s) AND left_seq IS NULL GROUP BY user_id HAVING count(*) >= %s
+"""
+
+
+class Invitees(msgspec.Struct, frozen=True):
+    """What is known of the people asked for."""
+
+    known: frozenset[UUID]
+    busy: frozenset[UUID]
+
+    def require_known(self, user_ids: Iterable[UUID]) -> None:
+        """Raise NotFound if one of them does not exist."""
+        unknown = sorted(str(user_id) for user_id in user_ids if user_id not in self.known)
+        if unknown:
+            raise NotFound(user_ids=unknown)
+
+    def require_room(self) -> None:
+        """Raise TooLarge if somebody is in too many conversations."""
+        if self.busy:
+            raise TooLarge("Somebody is in as many conversations as one may be in.", limit="conversations", max=_most())
+
+
+NOBODY = Invitees(frozenset(), frozenset())
+
+
+async def read(conn: Connection, user_ids: Sequence[UUID], *, locking: bool) -> Invitees:
+    """What is known of these people. `locking`: it stays true, and so does the list of their devices, until the transaction ends."""
+    if not user_ids:
+        return NOBODY
+    async with conn.pipeline():
+        found = await log.ask(conn, LOCK if locking else READ, [list(user_ids)])
+        most = _most()
+        busy = await log.ask(conn, BUSY, [list(user_ids), most]) if most else None
+    return Invitees(
+        frozenset(row[0] for row in await found.fetchall()),
+        frozenset(row[0] for row in await busy.fetchall()) if busy else frozenset(),
+    )
+
+
+def _most() -> int:
+    [most] = settings.LIMITS["CONVERSATIONS_PER_USER"]
+    return most

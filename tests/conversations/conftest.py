@@ -1,0 +1,34 @@
+"""A running server and callers of it."""
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from tests.callers import Caller
+from tests.cast import Installation
+from tests.messaging.conftest import server, unlimited  # noqa: F401  (fixtures)
+
+Calling = Callable[[Installation], Caller]
+
+
+@pytest.fixture
+async def calling(server: str) -> AsyncIterator[Calling]:  # noqa: F811
+    """`alice = calling(alice_phone)`"""
+    async with httpx.AsyncClient(base_url=server.replace("ws://", "http://"), timeout=20) as client:
+        yield lambda device: Caller(client, device)
+
+
+@pytest.fixture
+def alice(calling: Calling, alice_phone: Installation) -> Caller:
+    return calling(alice_phone)
+
+
+@pytest.fixture
+def bob(calling: Calling, bob_phone: Installation) -> Caller:
+    return calling(bob_phone)
+
+
+@pytest.fixture
+def carol(calling: Calling) -> Caller:
+    return calling(Installation(name="Carol's phone").register())
