@@ -2,14 +2,13 @@
 
 Everything is a write to one row, found by its key, with a time of its own (microseconds since 1970), so that nothing depends on the order in
 which writes arrive: T = kept_ms in microseconds for a deposit, T and a rank for what is done to the row afterwards. Rows of one partition travel
-together, in one unlogged batch.
+together, in one unlogged batch; a request costs this process more than the rows in it.
 """
 
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -31,6 +30,10 @@ DELETION_RANK = 4
 SHORTEST_TTL = 60
 ACK_LIVES_LONGER = 24 * 3600
 BATCH_ROWS, BATCH_BYTES = 100, 256 * 1024
+# A batch over several partitions is small enough that no server warns of it with its default settings.
+ACROSS_PARTITIONS, ACROSS_BYTES = 10, 4 * 1024
+# Seconds; the next call tries again.
+CONNECT = {"connect_timeout": 2, "control_connection_timeout": 2}
 # ScyllaDB's bound for the values of one IN.
 IN_VALUES = 100
 # A call that has read this many rows, most of them acknowledged, returns and lets its caller go on.
@@ -50,7 +53,11 @@ class _Row(NamedTuple):
     weight: int
 
 
-_Rows = defaultdict[tuple[UUID, int], list[_Row]]
+_Rows = Mapping[tuple[UUID, int], list[_Row]]
+
+
+def _no_rows() -> defaultdict[tuple[UUID, int], list[_Row]]:
+    return defaultdict(list)
 
 
 def microseconds() -> int:
@@ -68,14 +75,15 @@ class CassandraStore:
         self._prepared: dict[str, Any] = {}
         self._bridge: Bridge | None = None
         self._opening: asyncio.Task[Bridge] | None = None
+        self._wanted = True
 
     async def open(self) -> None:
+        self._wanted = True
         async with deadline():
             await self._opened()
 
     async def close(self) -> None:
-        if self._opening is not None:
-            await asyncio.wait({self._opening})
+        self._wanted = False
         cluster, self._cluster, self._bridge = self._cluster, None, None
         if cluster is not None:
             await asyncio.to_thread(shut_down, cluster)
@@ -92,17 +100,17 @@ class CassandraStore:
             history, mailboxes = self._history_rows(entries, deletions, now_us), self._mailbox_rows(entries, now_us)
             if any(entry.shared is not None for entry in entries):
                 # A mailbox row without its shared content must never be seen.
-                await bridge.tell(_batches(history), profile=WRITES)
-                await bridge.tell(_batches(mailboxes), profile=WRITES)
+                await self._tell(bridge, history)
+                await self._tell(bridge, mailboxes)
             else:
-                await bridge.tell(chain(_batches(history), _batches(mailboxes)), profile=WRITES)
+                await self._tell(bridge, {**history, **mailboxes})
 
     async def acknowledge(self, acks: Sequence[Ack]) -> None:
         if not acks:
             return
         async with deadline():
             bridge = await self._opened()
-            await bridge.tell(_batches(self._ack_rows(acks)), profile=WRITES)
+            await self._tell(bridge, self._ack_rows(acks))
 
     async def pending(
         self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
@@ -177,7 +185,7 @@ class CassandraStore:
     def _history_rows(
         self, entries: Sequence[LogEntry], deletions: Mapping[tuple[UUID, int], "_Deletion"], now_us: int
     ) -> _Rows:
-        rows = _Rows(list)
+        rows = _no_rows()
         for entry in entries:
             bucket = entry.seq // HISTORY_BUCKET
             rows[entry.conversation_id, bucket] += self._kept(
@@ -208,7 +216,7 @@ class CassandraStore:
             )
 
     def _mailbox_rows(self, entries: Sequence[LogEntry], now_us: int) -> _Rows:
-        rows = _Rows(list)
+        rows = _no_rows()
         for entry in entries:
             bucket, header = bucket_of(entry.kept_ms), parcels.header_of(entry)
             place = (
@@ -227,7 +235,7 @@ class CassandraStore:
 
     def _ack_rows(self, acks: Sequence[Ack]) -> _Rows:
         """Written after the deposit whatever this process's clock says: nothing may overwrite an acknowledgement."""
-        rows, now_us = _Rows(list), self._clock()
+        rows, now_us = _no_rows(), self._clock()
         for ack in acks:
             bucket, mailbox = bucket_of(ack.kept_ms), ack.mailbox
             at_us = max(now_us, ack.kept_ms * 1000 + 1)
@@ -286,6 +294,13 @@ class CassandraStore:
 
     # --- the driver -------------------------------------------------------------------------------------------------------------------
 
+    async def _tell(self, bridge: Bridge, rows: _Rows) -> None:
+        await bridge.tell(_batches(rows, across=self._every_node_has_every_row()), profile=WRITES)
+
+    def _every_node_has_every_row(self) -> bool:
+        nodes = self._cluster.metadata.all_hosts()
+        return bool(sum(node.datacenter == self._config["dc"] for node in nodes) <= self._config["rf"])
+
     def _bound(self, name: str, values: Sequence[Any]) -> BoundStatement:
         statement = BoundStatement(self._prepared[name])
         statement.values = values
@@ -328,11 +343,15 @@ class CassandraStore:
 
     async def _open(self) -> Bridge:
         try:
-            self._cluster, session, self._prepared = await asyncio.to_thread(self._connected)
+            cluster, session, prepared = await asyncio.to_thread(self._connected)
         except Exception as failure:
             message = f"Cassandra: {type(failure).__name__} while connecting"
             raise StoreUnavailable(message) from failure
-        self._bridge = Bridge(session)
+        if not self._wanted:
+            await asyncio.to_thread(shut_down, cluster)
+            message = "closed while it was connecting"
+            raise StoreUnavailable(message)
+        self._cluster, self._prepared, self._bridge = cluster, prepared, Bridge(session)
         return self._bridge
 
     def _forget_opening(self, opening: "asyncio.Task[Bridge]") -> None:
@@ -341,7 +360,7 @@ class CassandraStore:
             opening.exception()
 
     def _connected(self) -> tuple[Any, Any, dict[str, Any]]:
-        cluster = Cluster(list(self._config["hosts"]), **cluster_options(self._config))
+        cluster = Cluster(list(self._config["hosts"]), **cluster_options(self._config) | CONNECT)
         try:
             session = cluster.connect()
             # Every write has its own time.
@@ -365,16 +384,32 @@ class _Deletion(NamedTuple):
     deleted_ms: int
 
 
-def _batches(partitions: _Rows) -> Iterator[BoundStatement | BatchStatement]:
+def _batches(partitions: _Rows, *, across: bool) -> Iterator[BoundStatement | BatchStatement]:
+    """Everything to write: rows of one partition together and, where it costs no node a detour, small ones of several (`across`)."""
+    pile, weight, count = list[_Row](), 0, 0
     for rows in partitions.values():
-        weight, some = 0, list[_Row]()
-        for row in rows:
-            if some and (len(some) == BATCH_ROWS or weight + row.weight > BATCH_BYTES):
+        for some in _chunks(rows):
+            more = sum(row.weight for row in some)
+            if not across or more > ACROSS_BYTES:
                 yield _together(some)
-                weight, some = 0, []
-            some.append(row)
-            weight += row.weight
-        yield _together(some)
+                continue
+            if pile and (count == ACROSS_PARTITIONS or weight + more > ACROSS_BYTES):
+                yield _together(pile)
+                pile, weight, count = [], 0, 0
+            pile, weight, count = pile + some, weight + more, count + 1
+    if pile:
+        yield _together(pile)
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    some, weight = list[_Row](), 0
+    for row in rows:
+        if some and (len(some) == BATCH_ROWS or weight + row.weight > BATCH_BYTES):
+            yield some
+            some, weight = [], 0
+        some.append(row)
+        weight += row.weight
+    yield some
 
 
 def _together(rows: Sequence[_Row]) -> BoundStatement | BatchStatement:
