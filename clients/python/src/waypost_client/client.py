@@ -197,6 +197,10 @@ class Client:
             self._directory.doubt(conversation_id)
         return await self._directory.conversation(conversation_id)
 
+    def name_of(self, user_id: str) -> str:
+        """What to call a user, as far as it is remembered: no question goes to the server."""
+        return self._directory.name_of(user_id) or user_id[:8]
+
     async def add_members(self, conversation_id: str, members: Iterable[User | str]) -> list[Member]:
         """All of them or none."""
         user_ids = [await self.user_id_of(member) for member in members]
@@ -327,7 +331,14 @@ class Client:
         )
         transport = self._link.send if self._online else self._send_over_http
         self._sender = Sender(
-            self._state, self._outbox, self._inbox, self._directory, self._sessions, self._clock, transport
+            self._state,
+            self._outbox,
+            self._inbox,
+            self._directory,
+            self._sessions,
+            self._clock,
+            transport,
+            moved=self._news.set,
         )
 
     def _start(self) -> None:

@@ -51,6 +51,12 @@ class Directory:
                 (conversation.conversation_id, msgspec.json.encode(conversation)),
             )
 
+    def name_of(self, user_id: str) -> str | None:
+        """What a remembered conversation calls this user."""
+        rows = self._state.db.execute("SELECT detail FROM conversations WHERE detail IS NOT NULL")
+        members = (msgspec.json.decode(detail, type=Conversation).members or () for (detail,) in rows)
+        return next((member.name for listed in members for member in listed if member.user_id == user_id), None)
+
     def doubt(self, conversation_id: str) -> None:
         """Ask for the members again before they are used."""
         self._state.db.execute("UPDATE conversations SET fresh = 0 WHERE conversation_id = ?", (conversation_id,))
@@ -140,7 +146,8 @@ class Directory:
 
     def _meet(self, user_id: str, bundle: Bundle) -> None:
         peer = Peer(bundle.device_id, user_id, bundle.registration_id, bundle.identity_key)
-        for event in self._peers.meet(peer, vouched=self._peers.vouched(user_id, bundle)):
+        first_contact = not self._peers.roster_known(user_id)
+        for event in self._peers.meet(peer, vouched=self._peers.vouched(user_id, bundle), first_contact=first_contact):
             self._inbox.tell(event)
 
     async def _drop_unlinked(self, conversation_id: str, refusal: Refused) -> None:

@@ -23,7 +23,7 @@ from .values import Envelope, Resolved, Sent
 logger = logging.getLogger(__name__)
 UNAUTHENTICATED = 4401
 ELSEWHERE = 4409
-STEADY_AFTER = 10.0
+STEADY_AFTER = 3.0
 ASK_EVERY = 0.5
 RECONNECT_WAIT = 60.0
 LIVE: dict[str, type[Live]] = {

@@ -1,5 +1,6 @@
 """What keeps a device reachable: a stock of one-time prekeys at the server, and a signed prekey that is not old."""
 
+import contextlib
 from typing import Any
 
 from .api import Api
@@ -39,8 +40,7 @@ async def rotate_signed_prekey(state: State, api: Api) -> None:
 
 async def look_after_keys(state: State, api: Api) -> None:
     """Both of the above; a server that refuses now is asked again at the next connection."""
-    for task in (top_up_prekeys(state, api), rotate_signed_prekey(state, api)):
-        try:
-            await task
-        except Refused:
-            continue
+    with contextlib.suppress(Refused):
+        await top_up_prekeys(state, api)
+    with contextlib.suppress(Refused):
+        await rotate_signed_prekey(state, api)

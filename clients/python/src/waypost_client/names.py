@@ -19,7 +19,7 @@ class Names:
             return "You"
         if user_id not in self._people and conversation_id is not None:
             await self.conversation(conversation_id)
-        return self._people.get(user_id, user_id[:8])
+        return self._people.get(user_id) or self._client.name_of(user_id)
 
     async def people(self, conversation_id: str) -> dict[str, str]:
         """The members, by user_id."""

@@ -49,11 +49,12 @@ class Peers:
     def know_roster(self, user_id: str) -> None:
         self._state.db.execute("INSERT OR IGNORE INTO rosters (user_id) VALUES (?)", (user_id,))
 
-    def meet(self, peer: Peer, *, vouched: bool = False) -> list[Kept]:
-        """Pin this device's identity key, or replace the pinned one. The events say what its owner's friends should know."""
+    def meet(self, peer: Peer, *, vouched: bool = False, first_contact: bool = False) -> list[Kept]:
+        """Pin this device's identity key, or replace the pinned one. The events say what its owner's friends should know;
+        at the first contact with a person every device is new, and none is news."""
         known = self.get(peer.device_id)
         news: list[Kept] = []
-        if known is None and self._has_others(peer):
+        if known is None and not first_contact and self._has_others(peer):
             news.append(_added(peer, vouched=vouched))
         elif known is not None and known.identity_key != peer.identity_key:
             news.append(_changed(known, peer))

@@ -39,6 +39,8 @@ class Sender:
         sessions: Sessions,
         clock: ServerClock,
         transport: Transport,
+        *,
+        moved: Callable[[], None],
     ) -> None:
         self._state = state
         self._outbox = outbox
@@ -47,6 +49,7 @@ class Sender:
         self._sessions = sessions
         self._clock = clock
         self._transport = transport
+        self._moved = moved
         self._sealing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._busy: set[str] = set()
@@ -158,6 +161,8 @@ class Sender:
         self._announce(outgoing)
 
     def _announce(self, outgoing: Outgoing) -> None:
+        """An own message may have filled the gap that held others back, so the inbox may have news as well."""
+        self._moved()
         if (event := self.awaited.get(outgoing.number)) is not None:
             event.set()
 
