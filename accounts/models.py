@@ -4,12 +4,15 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.phones import decrypt_phone, encrypt_phone, hash_phone, mask_phone
+
+USERNAME = RegexValidator(r"^[A-Za-z0-9_-]{3,30}\Z", "3 to 30 letters, digits, _ and -")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -36,7 +39,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     phone_hash = models.BinaryField("phone number", max_length=32, unique=True)
     phone_encrypted = models.BinaryField()
-    username = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001  (unique: only NULL stands for "none")
+    username = models.CharField(max_length=30, null=True, blank=True, validators=[USERNAME])  # noqa: DJ001  (unique: only NULL stands for "none")
     display_name = models.CharField(max_length=100, blank=True, default="")
     bio = models.CharField(max_length=500, blank=True, default="")
     avatar = models.UUIDField(null=True, blank=True)

@@ -89,6 +89,11 @@ def bad_request(_request: HttpRequest, *_args: object, **_kwargs: object) -> Htt
     return refusal_response(InvalidRequest())
 
 
+def forged(_request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
+    """A form that was not sent from one of our pages, or whose page is too old."""
+    return refusal_response(Forbidden(sentence="This form has expired, or was not sent from this site. Load the page again."))
+
+
 def server_error(_request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
     """What nobody caught. Django has logged it."""
     return JsonResponse(OUR_FAULT, status=500)

@@ -148,7 +148,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "no-referrer"
+# Not "no-referrer": with it browsers send `Origin: null` with a form, and the CSRF check refuses every login to the admin.
+SECURE_REFERRER_POLICY = "same-origin"
+CSRF_FAILURE_VIEW = "chatproject.errors.forged"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Strict"

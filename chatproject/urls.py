@@ -1,6 +1,7 @@
 """Every path of the server. What is not here is 404, in JSON."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
@@ -11,6 +12,7 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("health/ready", health.ready, name="ready"),
     path("health/databases", health.databases, name="databases"),
+    path("favicon.ico", RedirectView.as_view(url=static("chatproject/waypost.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/", api.urls),

@@ -82,7 +82,6 @@ class DeviceAdmin(DeviceModelAdmin):
         "id",
         "name",
         "user",
-        "device_number",
         "platform",
         "is_primary",
         "active",

@@ -17,7 +17,7 @@ class Device(models.Model):
     """
 
     class Platform(models.TextChoices):
-        IOS = "ios"
+        IOS = "ios", "iOS"
         ANDROID = "android"
         WEB = "web"
         DESKTOP = "desktop"

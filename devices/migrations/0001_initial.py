@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                     "platform",
                     models.CharField(
                         choices=[
-                            ("ios", "Ios"),
+                            ("ios", "iOS"),
                             ("android", "Android"),
                             ("web", "Web"),
                             ("desktop", "Desktop"),
