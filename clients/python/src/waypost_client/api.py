@@ -27,7 +27,9 @@ class Api:
         self._clock = clock
         self._lock = FolderLock(state.folder, "tokens")
         self.server = server.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=f"{self.server}/api/v1/", timeout=TIMEOUT)
+        # Loading the certificates of all authorities takes longer than most calls; without TLS nobody asks for them.
+        encrypted = self.server.startswith("https://")
+        self._http = httpx.AsyncClient(base_url=f"{self.server}/api/v1/", timeout=TIMEOUT, verify=encrypted)
 
     async def close(self) -> None:
         await self._http.aclose()
