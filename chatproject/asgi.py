@@ -12,12 +12,13 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (models are there only now)
 from django.urls import path  # noqa: E402
 
+from chatproject.bodies import limited_bodies  # noqa: E402
 from messaging import runtime  # noqa: E402
 from messaging.consumers import DeviceConsumer  # noqa: E402
 
 router = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": limited_bodies(django_application),
         "websocket": URLRouter([path("ws", DeviceConsumer.as_asgi())]),
     }
 )
