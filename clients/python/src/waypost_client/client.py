@@ -23,7 +23,7 @@ from .clock import ServerClock
 from .codes import CodeSource
 from .connection import MSGPACK
 from .directory import Directory
-from .errors import GroupTooLarge, NotAnswered, NotRegistered, ProfileInUse, Refused, UnknownUser, Unreachable
+from .errors import GroupTooLarge, NotAnswered, NotRegistered, Refused, UnknownUser, Unreachable
 from .events import Event, Kept, Live, Message
 from .inbox import Inbox
 from .keyring import Keyring
@@ -41,6 +41,8 @@ from .values import Conversation, Device, Member, Page, Sent, User
 
 ANSWER_WITHIN = 60.0
 LOOK_EVERY = 0.1
+# Long enough for a `send` beside it to finish what it is just sending.
+LET_GO_WITHIN = 2.0
 MOST_LIVE = 1000
 MOST_MEMBERS = 32
 PAGE = 64
@@ -103,8 +105,8 @@ class Client:
         """NotRegistered when the folder holds no device, ProfileInUse when another process is connected as it."""
         if not (self.folder / "device.sqlite3").exists():
             raise NotRegistered
-        if self._online and not self._device_lock.take():
-            raise ProfileInUse
+        if self._online:
+            await self._device_lock.acquire(within=LET_GO_WITHIN)
         try:
             self._assemble()
         except BaseException:
@@ -121,10 +123,12 @@ class Client:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._inbox.seen(self._told if problem is None else self._passed)
-        await self._api.close()
-        self._state.close()
-        self._device_lock.release()
+        try:
+            self._inbox.seen(self._told if problem is None else self._passed)
+        finally:
+            await self._api.close()
+            self._state.close()
+            self._device_lock.release()
 
     # Who
 

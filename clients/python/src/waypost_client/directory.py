@@ -100,20 +100,17 @@ class Directory:
         return sorted({own} | {member.user_id for member in conversation.members or ()})
 
     async def _reach(self, audience: Audience, peer: Peer) -> None:
+        """A bundle for a known device, unless a session will do and the server gives none now."""
         try:
-            await self._fetch(audience, peer.user_id, peer.device_id)
-        except Refused as refusal:
-            if refusal.code == "NOT_FOUND":
-                # Unlinked meanwhile, most likely; if not, the server will name it as missing.
-                audience.peers.pop(peer.device_id, None)
-                self._peers.retire(peer.device_id)
-            elif not self._sessions.can_reach(peer):
+            await self._fetch_one(audience, peer.user_id, peer.device_id)
+        except Refused:
+            if not self._sessions.can_reach(peer):
                 raise
 
     async def _include(self, audience: Audience, user_id: str, device_id: str) -> None:
         peer = self._peers.get(device_id)
         if peer is None:
-            await self._fetch(audience, user_id, device_id)
+            await self._fetch_one(audience, user_id, device_id)
         else:
             self._peers.revive(device_id)
             audience.peers[device_id] = peer
@@ -121,7 +118,17 @@ class Directory:
     async def _meet_again(self, audience: Audience, device_id: str) -> None:
         peer = self._peers.get(device_id)
         if peer is not None:
-            await self._fetch(audience, peer.user_id, device_id)
+            await self._fetch_one(audience, peer.user_id, device_id)
+
+    async def _fetch_one(self, audience: Audience, user_id: str, device_id: str) -> None:
+        """A device without a bundle was unlinked meanwhile, most likely; if not, the server will name it as missing."""
+        try:
+            await self._fetch(audience, user_id, device_id)
+        except Refused as refusal:
+            if refusal.code != "NOT_FOUND":
+                raise
+            audience.peers.pop(device_id, None)
+            self._peers.retire(device_id)
 
     async def _meet_all(self, audience: Audience, user_id: str) -> None:
         """First contact with a user. Somebody without a reachable device is somebody with an empty roster."""

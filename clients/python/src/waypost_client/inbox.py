@@ -90,6 +90,8 @@ class Inbox:
 
     def seen(self, last: int) -> None:
         """Its owner has seen every event up to this one; they are not told again."""
+        if last == 0:
+            return
         with self._state.transaction() as db:
             db.execute("DELETE FROM events WHERE id <= ?", (last,))
 

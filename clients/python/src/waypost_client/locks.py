@@ -36,14 +36,18 @@ class FolderLock:
             os.close(self._fd)
             self._fd = None
 
-    @asynccontextmanager
-    async def held(self, *, within: float) -> AsyncIterator[None]:
+    async def acquire(self, *, within: float) -> None:
         """Wait for it, at most `within` seconds; ProfileInUse after that."""
         deadline = time.monotonic() + within
         while not self.take():
             if time.monotonic() > deadline:
                 raise ProfileInUse
             await asyncio.sleep(PAUSE)
+
+    @asynccontextmanager
+    async def held(self, *, within: float) -> AsyncIterator[None]:
+        """Have it for the length of a block; ProfileInUse when it cannot be had `within` these seconds."""
+        await self.acquire(within=within)
         try:
             yield
         finally:
