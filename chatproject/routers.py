@@ -61,7 +61,7 @@ def _foreign_tables(alias: str) -> re.Pattern[str]:
     models = apps.get_models(include_auto_created=True)
     names = [re.escape(model._meta.db_table) for model in models if home(model._meta.app_label) != alias]
     # Names stand bare or quoted, never behind a dot (a column) and never in a text.
-    return re.compile(rf"(?<![\w.'])({'|'.join(names)})(?![\w'])")
+    return re.compile(rf"(?<![\w'])({'|'.join(names)})(?![\w'])")
 
 
 def guard(connection: Any, **signal: Any) -> None:

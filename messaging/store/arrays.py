@@ -7,9 +7,10 @@ The format is that of `array_send` in PostgreSQL: dimensions, a flag for nulls, 
 
 from collections.abc import Iterable
 from struct import Struct
+from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import BaseConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -102,7 +103,7 @@ _OIDS: dict[type[_Array], int] = {Bigints: 1016, Ints: 1007, Bools: 1000, Uuids:
 _DUMPERS = {cls: type(f"{cls.__name__}Dumper", (_ArrayDumper,), {"oid": oid}) for cls, oid in _OIDS.items()}
 
 
-def register(connection: AsyncConnection[tuple[object, ...]]) -> None:
+def register(connection: BaseConnection[Any]) -> None:
     """Let this connection take these arrays as parameters."""
     for cls, dumper in _DUMPERS.items():
         connection.adapters.register_dumper(cls, dumper)
