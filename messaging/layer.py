@@ -30,6 +30,7 @@ TICK_SECONDS = 1.0
 TICKS_MISSED = 3
 PAUSES = (0.1, 0.3, 1.0)
 MOST_UNSENT = 10_000
+EVERYBODY = "everybody"
 FAULTS = (RedisError, OSError, TimeoutError, EOFError)
 
 
@@ -50,7 +51,7 @@ class HintLoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._subscriber = Subscriber(self._shards[0].host, self._name, self._arrived)
-        self._publisher = Publisher(self._shards[0].host)
+        self._publisher = Publisher(self._shards[0].host, self._name(EVERYBODY))
         self._listeners: dict[str, list[tuple[Listener, Confirmed]]] = {}
 
     def _name(self, group: str) -> str:
@@ -107,40 +108,52 @@ class HintLoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
 
 
 class Publisher:
-    """Publishes of one turn of the loop go out in one write; while Redis does not answer they are dropped."""
+    """Publishes of one turn of the loop go out in one write. While Redis does not answer they are dropped, and once it does everybody looks."""
 
-    def __init__(self, host: dict[str, Any]) -> None:
+    def __init__(self, host: dict[str, Any], everybody: str) -> None:
         self._redis = aioredis.Redis(connection_pool=create_pool(host))
+        self._everybody = everybody
         self._unsent: list[tuple[str, bytes]] = []
         self._task: asyncio.Task[None] | None = None
-        self._silent_until = 0.0
+        self._has_dropped = False
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Queue one publish."""
-        if len(self._unsent) >= MOST_UNSENT or time.monotonic() < self._silent_until:
-            return
-        self._unsent.append((channel, payload))
+        if self._has_dropped or len(self._unsent) >= MOST_UNSENT:
+            self._has_dropped = True
+        else:
+            self._unsent.append((channel, payload))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
         try:
-            while self._unsent:
+            while self._unsent or self._has_dropped:
+                if self._has_dropped:
+                    await self._make_up()
                 batch, self._unsent = self._unsent, []
-                await self._send(batch)
+                if batch and not await self._send(batch):
+                    self._has_dropped = True
         finally:
             self._task = None
 
-    async def _send(self, batch: list[tuple[str, bytes]]) -> None:
+    async def _make_up(self) -> None:
+        """Publish that everybody has to look, until that succeeds: it stands for all that was dropped before."""
+        while not await self._send([(self._everybody, b"look")]):
+            self._unsent.clear()
+            await asyncio.sleep(TICK_SECONDS)
+        self._has_dropped = False
+
+    async def _send(self, batch: list[tuple[str, bytes]]) -> bool:
         pipeline = self._redis.pipeline(transaction=False)
         for channel, payload in batch:
             pipeline.publish(channel, payload)
         try:
             async with asyncio.timeout(PUBLISH_SECONDS + len(batch) / 10_000):
-                await pipeline.execute(raise_on_error=False)
+                await pipeline.execute()
         except FAULTS:
-            self._silent_until = time.monotonic() + TICK_SECONDS
-            self._unsent.clear()
+            return False
+        return True
 
     async def close(self) -> None:
         if self._task is not None:
@@ -167,6 +180,7 @@ class Subscriber:
         # Marks what this process has published itself: its own listeners have heard it already.
         self.origin = uuid.uuid4().bytes
         self._tick_group = f"tick.{self.origin.hex()}"
+        self._everybody = name(EVERYBODY).encode()
 
     @property
     def up(self) -> bool:
@@ -220,7 +234,7 @@ class Subscriber:
         pubsub = self._redis.pubsub()
         try:
             self._changed.clear()
-            await pubsub.subscribe(self._name(self._tick_group).encode(), *self._wanted)
+            await pubsub.subscribe(self._name(self._tick_group).encode(), self._everybody, *self._wanted)
             self._pubsub = pubsub
             while self._pubsub is pubsub:
                 message = await pubsub.get_message(timeout=TICK_SECONDS * TICKS_MISSED)
@@ -244,7 +258,9 @@ class Subscriber:
 
     def _handle_payload(self, channel: bytes, data: bytes) -> None:
         group = self._wanted.get(channel)
-        if group is not None and data[:16] != self.origin:
+        if channel == self._everybody:
+            self._arrived(None, b"")
+        elif group is not None and data[:16] != self.origin:
             self._arrived(group, data[16:])
         elif group is None and data[:16] == self.origin:
             self._ticked()

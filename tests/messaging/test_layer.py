@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from chatproject.launcher.valkey import ValkeyServer
-from messaging import layer as layers
 from messaging.layer import HintLayer, HintLoopLayer
 from tests.waiting import until
 
@@ -95,7 +94,7 @@ async def test_without_redis_listening_and_telling_work_here_and_after_it_everyb
     before = far.confirmations
     valkey.start()
     await until(lambda: far.confirmations > before and bool(near.confirmations) and here.up)
-    await asyncio.sleep(layers.TICK_SECONDS)
+    await until(lambda: not here._publisher._has_dropped)
     here.tell("alice", b"again")
     await until(lambda: b"again" in far.heard)
     assert b"while it is down" not in far.heard
@@ -105,3 +104,19 @@ async def test_channels_own_interface_still_works(two_processes: tuple[HintLoopL
     here, _ = two_processes
     channel = await here.new_channel()
     assert channel.startswith("test")
+
+
+async def test_what_could_not_be_published_is_made_up_for_by_a_look_for_everybody(
+    valkey: ValkeyServer, two_processes: tuple[HintLoopLayer, HintLoopLayer]
+) -> None:
+    here, there = two_processes
+    far = Ear(there, "alice")
+    await until(lambda: bool(far.confirmations) and there.up)
+    confirmed = far.confirmations
+    # The publisher's connection alone fails: the other process notices nothing of it.
+    here._publisher._has_dropped = True
+    here.tell("alice", b"dropped")
+    await until(lambda: far.confirmations == confirmed + 1)
+    assert far.heard == []
+    here.tell("alice", b"after")
+    await until(lambda: far.heard == [b"after"])
