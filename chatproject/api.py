@@ -7,6 +7,7 @@ from chatproject import errors
 from conversations.api import router as conversations
 from devices.api import router as devices
 from devices.bearer import bearer
+from messaging.api import router as messaging
 
 PREFIX = "/v1"
 
@@ -23,3 +24,4 @@ errors.install(api)
 api.add_router(PREFIX, accounts)
 api.add_router(PREFIX, devices)
 api.add_router(PREFIX, conversations)
+api.add_router(PREFIX, messaging)

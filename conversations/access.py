@@ -58,8 +58,12 @@ class LogView(msgspec.Struct, frozen=True):
     def had_device(self, seq: int, position: int, kept_ms: int) -> bool:
         """Whether the device was there to get this entry of its user's stays. The start of a former stay is not kept; the device's own age is."""
         if seq in self.stays[-1]:
-            return self.start is not None and seq >= self.start
+            return not self.is_before_start(seq)
         return position >= self.mailbox_from and kept_ms >= self.device_since_ms
+
+    def is_before_start(self, seq: int) -> bool:
+        """Whether the seq is of the present stay, and the log had not named the device yet."""
+        return seq in self.stays[-1] and (self.start is None or seq < self.start)
 
 
 def access_conversation(user_id: UUID, conversation_id: UUID) -> Member:

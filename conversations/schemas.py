@@ -23,13 +23,13 @@ METADATA_BYTES = 4 * 1024
 
 
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Small enough, and without numbers that not every reader can hold."""
+    """Small enough, and without numbers that an entry of the log cannot hold."""
     try:
-        size = len(msgspec.json.encode(metadata))
+        msgspec.msgpack.encode(metadata)
     except OverflowError as failure:
         kind, sentence = "metadata", "must not contain integers of more than 64 bits"
         raise PydanticCustomError(kind, sentence) from failure
-    if size > METADATA_BYTES:
+    if len(msgspec.json.encode(metadata)) > METADATA_BYTES:
         raise TooLarge("The metadata is too large.", limit="metadata", max=METADATA_BYTES)
     return metadata
 

@@ -6,12 +6,12 @@ import time
 from django.conf import settings
 
 from accounts.ids import uuid7_ms
-from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, StorageUnavailable, TooLarge
+from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, RetryInOrder, StorageUnavailable, TooLarge
 from conversations.entries import MESSAGE
 from conversations.sends import Send, Sent
 from messaging.buckets import TokenBuckets
 from messaging.frames import LARGEST_CIPHERTEXT, wire_time
-from messaging.group_commit import GroupCommit, Outcome
+from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome
 
 LARGEST_LEAD_MS = 5 * 60 * 1000
 
@@ -37,8 +37,17 @@ class Sending:
         return outcome
 
     async def send_message(self, send: Send, *, largest: int) -> Sent:
-        """Commit the send. Raises its refusal."""
-        outcome = await asyncio.shield(self.begin(send, largest=largest))
+        """Commit a send that keeps no order with others of its device. Raises its refusal.
+
+        Where it was queued behind one that has to be repeated it is submitted again: only its own merits count.
+        """
+        outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while isinstance(outcome, RetryInOrder):
+                    outcome = await asyncio.shield(self._commits.submit(send))
+        except TimeoutError as failure:
+            raise StorageUnavailable from failure
         if isinstance(outcome, Sent):
             return outcome
         raise outcome

@@ -1,0 +1,40 @@
+"""The ledger, read: which entries are committed, and which sends they were."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from accounts import postgresql
+from conversations import log
+
+FACTS = """
+SELECT seq, sender_device_id, position, kept_ms FROM conversations_ledger WHERE conversation_id = %s AND seq BETWEEN %s AND %s
+"""
+COMMITTED = """
+SELECT EXISTS (SELECT FROM conversations_ledger WHERE conversation_id = %s AND sender_device_id = %s AND client_message_id = %s)
+"""
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """What is known of an entry without its content. `sender_device_id` is 0 for what the server wrote."""
+
+    sender_device_id: int
+    position: int
+    kept_ms: int
+
+
+async def facts(conversation_id: UUID, from_seq: int, to_seq: int) -> dict[int, Fact]:
+    """The committed entries of this range, by seq, as far back as the ledger goes."""
+    return {row[0]: Fact(*row[1:]) for row in await _rows(FACTS, conversation_id, from_seq, to_seq)}
+
+
+async def is_committed(conversation_id: UUID, device_id: int, client_message_id: UUID) -> bool:
+    """Whether this send of the device is in the log."""
+    [[found]] = await _rows(COMMITTED, conversation_id, device_id, client_message_id)
+    return bool(found)
+
+
+async def _rows(query: str, *params: Any) -> list[Any]:
+    async with postgresql.connection() as conn:
+        return await (await log.ask(conn, query, params)).fetchall()
