@@ -4,7 +4,8 @@ from typing import Any
 
 import httpx
 
-from tests.cast import Answer, Installation, JsonObject
+from accounts.ids import uuid7
+from tests.cast import Answer, Installation, JsonObject, b64
 
 
 class Caller:
@@ -62,3 +63,42 @@ class Caller:
         )
         assert answer.status == 201, answer
         return str(answer.body["conversation_id"])
+
+    async def say(self, conversation_id: str, *to: "Caller", **changes: Any) -> Answer:
+        """Send a message to these devices."""
+        return await self.post(f"conversations/{conversation_id}/messages", message(*to, **changes))
+
+    async def said(self, conversation_id: str, *to: "Caller", **changes: Any) -> JsonObject:
+        """The fields of `sent` of a message to these devices."""
+        answer = await self.say(conversation_id, *to, **changes)
+        assert answer.status == 201, answer
+        assert isinstance(answer.body, dict)
+        return answer.body
+
+    async def history(self, conversation_id: str, **query: Any) -> JsonObject:
+        """A page of the history."""
+        answer = await self.get(f"conversations/{conversation_id}/messages", **query)
+        assert answer.status == 200, answer
+        assert isinstance(answer.body, dict)
+        return answer.body
+
+    async def events(self, conversation_id: str) -> list[JsonObject]:
+        """The `system` parts of the history, oldest first."""
+        page = await self.history(conversation_id, limit=100)
+        return [item["system"] for item in reversed(page["items"]) if item["kind"] == "system"]
+
+
+def message(*to: Caller, text: bytes = b"ciphertext", **changes: Any) -> JsonObject:
+    """The body of a send with the same ciphertext for each device."""
+    return {
+        "client_message_id": str(uuid7()),
+        "kind": "message",
+        "messages": [
+            {
+                "device_id": other.device.device_id,
+                "registration_id": other.device.registration_id,
+                "ciphertext": b64(text),
+            }
+            for other in to
+        ],
+    } | changes

@@ -20,6 +20,11 @@ async def calling(server: str) -> AsyncIterator[Calling]:  # noqa: F811
 
 
 @pytest.fixture
+def carol_phone(db: None, services: None) -> Installation:
+    return Installation(name="Carol's phone").register()
+
+
+@pytest.fixture
 def alice(calling: Calling, alice_phone: Installation) -> Caller:
     return calling(alice_phone)
 
@@ -30,5 +35,16 @@ def bob(calling: Calling, bob_phone: Installation) -> Caller:
 
 
 @pytest.fixture
-def carol(calling: Calling) -> Caller:
-    return calling(Installation(name="Carol's phone").register())
+def carol(calling: Calling, carol_phone: Installation) -> Caller:
+    return calling(carol_phone)
+
+
+@pytest.fixture
+def mallory_online(calling: Calling, mallory: Installation) -> Caller:
+    return calling(mallory)
+
+
+@pytest.fixture
+def many(settings: object) -> None:
+    """No limits on new conversations and on adding people."""
+    settings.LIMITS = settings.LIMITS | {"CONVERSATIONS_PER_HOUR": [0], "ADDS_PER_HOUR": [0]}  # type: ignore[attr-defined]
