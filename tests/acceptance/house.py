@@ -161,7 +161,7 @@ class House:
             "PYTHONUNBUFFERED": "1",
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "waypost_client", *arguments],
+            [sys.executable, "-c", "from waypost_client.cli import main; raise SystemExit(main())", *arguments],
             env=environment,
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=options.pop("stdout", subprocess.PIPE),
