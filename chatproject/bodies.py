@@ -1,5 +1,6 @@
 """Bounded bodies: no request makes the server keep more of its body than the largest call may have."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,10 +29,10 @@ def _counted(scope: dict[str, Any], receive: Receive, most: int) -> Receive:
 
     async def counted() -> Message:
         nonlocal seen
+        if scope.get(CUT_OFF):
+            # The application waits for the client to leave, until it has answered. The rest stays where it is; the server drops it.
+            await asyncio.get_running_loop().create_future()
         message = await receive()
-        # What arrives after the cut is nobody's: the application only waits for the client to leave.
-        while scope.get(CUT_OFF) and message["type"] == "http.request":
-            message = await receive()
         seen += len(message.get("body", b""))
         if seen <= most or message["type"] != "http.request":
             return message

@@ -9,11 +9,13 @@ import psycopg
 import redis
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from accounts.wire.refusals import (
     ChatError,
+    Forbidden,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -79,6 +81,7 @@ def _malformed(failure: Any) -> ChatError:
     return NotFound()
 
 
+@csrf_exempt
 def not_found(_request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
     """No such path, a trailing slash among them."""
     return refusal_response(NotFound())
@@ -91,7 +94,9 @@ def bad_request(_request: HttpRequest, *_args: object, **_kwargs: object) -> Htt
 
 def forged(_request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
     """A form that was not sent from one of our pages, or whose page is too old."""
-    return refusal_response(Forbidden(sentence="This form has expired, or was not sent from this site. Load the page again."))
+    return refusal_response(
+        Forbidden(sentence="This form has expired, or was not sent from this site. Load the page again.")
+    )
 
 
 def server_error(_request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:

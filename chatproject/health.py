@@ -17,6 +17,7 @@ import redis.asyncio
 from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from accounts import postgresql
@@ -64,6 +65,7 @@ class Findings:
         )
 
 
+@csrf_exempt
 @require_safe
 async def ready(request: HttpRequest) -> JsonResponse:
     """Whether this process can serve: 503 only when PostgreSQL cannot be used."""
@@ -75,6 +77,7 @@ async def ready(request: HttpRequest) -> JsonResponse:
     return _answer({"status": found.status, "checks": checks}, 503 if found.status == DOWN else 200)
 
 
+@csrf_exempt
 @require_safe
 async def databases(request: HttpRequest) -> JsonResponse:
     """Each database: what it is for, and how it does."""
