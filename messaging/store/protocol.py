@@ -49,17 +49,20 @@ class MessageStore(Protocol):
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
         """Afterwards each entry has its history row and each recipient device its mailbox row, readable by everyone.
 
-        An entry that `deletes_seq` an earlier one has emptied that one's history row. Mailbox rows end at kept_ms + RETENTION_MS or at
+        Device ids are unique in the installation. An entry that `deletes_seq` another one has emptied that one's history row, whichever of
+        the two comes first. Mailbox rows end at kept_ms + RETENTION_MS or at
         `expires_ms`, whichever is earlier. A row that is already acknowledged stays acknowledged and without its ciphertext.
         """
 
     async def pending(
         self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
     ) -> Page:
-        """Un-acknowledged envelopes with position > since.low_position, in (position, message_id) order within a bucket, oldest bucket first.
+        """Un-acknowledged envelopes with position > since.low_position that end after `now_ms`, by (position, message_id).
 
-        Reads buckets since.low_bucket … bucket_of(now_ms) + 1. `page` is the former page's `next_page`. A page may be empty and not the last.
-        Content shared by all recipients is filled in. A row that cannot be decoded is left out and logged without its content.
+        Reads at least buckets since.low_bucket … bucket_of(now_ms) + 1; a store that has buckets begins with the oldest and keeps the order
+        within each. `page` is the former page's `next_page`: whoever stops before the end goes on from there, because from `since` every
+        acknowledged row would be read again. A page may be empty and not the last. Content shared by all recipients is filled in; that of a
+        deleted message is not, and the envelope says `deleted`. A row that cannot be decoded is left out and logged without its content.
         """
 
     async def acknowledge(self, acks: Sequence[Ack]) -> None:

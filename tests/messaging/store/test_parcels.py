@@ -19,8 +19,8 @@ BODIES = st.none() | st.binary(max_size=100)
 def test_what_was_packed_is_read(
     ciphertext: bytes | None,
     shared: bytes | None,
-    start: bool,
-    reply_to: int | None,  # noqa: FBT001  (drawn)
+    start: bool,  # noqa: FBT001  (drawn)
+    reply_to: int | None,
 ) -> None:
     entry = Chat().entry(shared=shared, reply_to=reply_to, system={"event": "renamed", "name": "ünï"})
     header = parcels.header_of(entry)
