@@ -22,13 +22,15 @@ def require_production_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _weak_secrets(settings: Mapping[str, Any]) -> list[str]:
-    named = {name: settings[name] for name in ("SECRET_KEY", "PHONE_PEPPER", "PIN_PEPPER", "HINT_KEY")}
-    for name in ("TOKEN_KEYS", "PHONE_ENCRYPTION_KEYS"):
-        named |= {name: min(settings[name], key=len, default="")}
-    weak = [f"{name} must be at least {SHORTEST_SECRET} random characters" for name, value in named.items() if _is_weak(value)]
-    if len(set(named.values())) < len(named):
-        weak.append("each secret must have a value of its own")
-    return weak
+    named = [(name, settings[name]) for name in ("SECRET_KEY", "PHONE_PEPPER", "PIN_PEPPER", "HINT_KEY")]
+    named += [("PHONE_ENCRYPTION_KEYS", secret) for secret in settings["PHONE_ENCRYPTION_KEYS"] or [""]]
+    named += [("TOKEN_KEYS (kid:secret)", entry.partition(":")[2]) for entry in settings["TOKEN_KEYS"] or [""]]
+    weak = dict.fromkeys(
+        f"{name} must be at least {SHORTEST_SECRET} random characters" for name, secret in named if _is_weak(secret)
+    )
+    if len({secret for _, secret in named}) < len(named):
+        weak["each secret must have a value of its own"] = None
+    return list(weak)
 
 
 def _is_weak(secret: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 from django.utils import timezone
 
@@ -191,7 +192,10 @@ def _claims(access_token: str) -> dict[str, Any]:
 @functools.cache
 def _keys(entries: tuple[str, ...]) -> dict[str, bytes]:
     """Keys by their id, from `kid:secret`. The first signs, all verify."""
-    named = (entry.partition(":") for entry in entries)
+    named = [entry.partition(":") for entry in entries]
+    if not named or not all(kid and secret for kid, _, secret in named):
+        sentence = "TOKEN_KEYS must be a list of kid:secret"
+        raise ImproperlyConfigured(sentence)
     return {kid: key_from(secret, "access token") for kid, _, secret in named}
 
 
