@@ -26,12 +26,13 @@ class Server(uvicorn.Server):
             os.close(self.ready)
 
 
-def main() -> None:
+def main(application: str = "chatproject.asgi:application") -> None:
+    """Serve until told to stop. A benchmark has an application of its own served in the same way."""
     arguments = _arguments()
     if arguments.life_fd is not None:
         threading.Thread(target=_leave_with_parent, args=[arguments.life_fd], daemon=True).start()
     config = uvicorn.Config(
-        "chatproject.asgi:application",
+        application,
         loop="uvloop",
         ws="websockets-sansio",
         ws_per_message_deflate=False,
