@@ -44,6 +44,13 @@ class _InFlight(NamedTuple):
     repeated: bool
 
 
+class _Undeposited(NamedTuple):
+    """Envelopes that are still in the outbox; `is_all` unless there were more entries than one look takes."""
+
+    envelopes: list[Envelope]
+    is_all: bool
+
+
 class NotKeepingUp(Exception):
     """The device does not acknowledge what it was sent, not even the second time."""
 
@@ -75,6 +82,7 @@ class Delivery:
         self._subscribed = asyncio.Event()
         self._cut = False
         self._emptied = False
+        self._unfinished: _Pass | None = None
         self._cursor: Cursor | None = None
         self._cursor_moved_at = 0.0
 
@@ -160,20 +168,43 @@ class Delivery:
             pass
 
     async def _pass(self) -> None:
-        """Read everything un-acknowledged once. Only a complete pass may move the cursor or say that the queue is empty."""
+        """Read everything un-acknowledged once. A pass that the window cuts goes on at its page when there is room.
+
+        Only a complete pass may move the cursor or say that the queue is empty, and only by what was true when it began.
+        """
         self._cut = False
+        reading, self._unfinished = self._unfinished or await self._begin_pass(), None
+        while True:
+            read = await self._store.pending(
+                self._mailbox, since=reading.since, now_ms=reading.now_ms, page=reading.page, limit=PAGE
+            )
+            for envelope in read.envelopes:
+                reading.oldest.note(envelope)
+            self.offer(read.envelopes)
+            if self._cut:
+                self._unfinished = reading
+                return
+            if read.next_page is None:
+                break
+            reading.page = read.next_page
+        await self._end_pass(reading)
+
+    async def _begin_pass(self) -> "_Pass":
+        """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
         mark = await self._watermark()
         undeposited = await self._undeposited() if mark is not None else None
-        oldest = await self._drain_mailbox(mark)
-        if undeposited:
-            self.offer(undeposited)
-        if self._cut or oldest is None:
+        now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
+        return _Pass(mark, undeposited, now_ms, await self._since(now_ms))
+
+    async def _end_pass(self, reading: "_Pass") -> None:
+        if reading.mark is not None:
+            await self._move_cursor(reading.mark, reading.oldest)
+        if reading.undeposited is None:
             return
-        if undeposited is not None and len(undeposited) < MOST_UNDEPOSITED and not self._emptied:
+        self.offer(reading.undeposited.envelopes)
+        if reading.undeposited.is_all and not (self._cut or self._emptied):
             self._emptied = True
             self._queue_empty()
-        if mark is not None:
-            await self._move_cursor(mark, oldest)
 
     async def _watermark(self) -> Watermark | None:
         """None while PostgreSQL is down: draining goes on, the cursor stays."""
@@ -182,33 +213,17 @@ class Delivery:
         except StorageUnavailable:
             return None
 
-    async def _undeposited(self) -> list[Envelope] | None:
-        """What is committed for this device and not yet in its mailbox."""
+    async def _undeposited(self) -> "_Undeposited | None":
+        """What is committed for this device and not yet in its mailbox; None while PostgreSQL is down."""
         try:
             entries = await outbox.of_user(self._session.user_id, limit=MOST_UNDEPOSITED)
         except StorageUnavailable:
             return None
         mine = ((entry, recipient) for entry in entries for recipient in entry.recipients)
-        return [
+        envelopes = [
             envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id
         ]
-
-    async def _drain_mailbox(self, mark: Watermark | None) -> "_Oldest | None":
-        """Send what the mailbox holds. The oldest un-acknowledged row, or None when the pass was cut short by the window."""
-        now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
-        since = await self._since(now_ms)
-        oldest = _Oldest()
-        page: bytes | None = None
-        while True:
-            read = await self._store.pending(self._mailbox, since=since, now_ms=now_ms, page=page, limit=PAGE)
-            for envelope in read.envelopes:
-                oldest.note(envelope)
-            self.offer(read.envelopes)
-            if self._cut:
-                return None
-            page = read.next_page
-            if page is None:
-                return oldest
+        return _Undeposited(envelopes, is_all=len(entries) < MOST_UNDEPOSITED)
 
     async def _since(self, now_ms: int) -> Cursor:
         """Where this pass begins: at the stored cursor, but never before the device or the retention began."""
@@ -268,6 +283,18 @@ class Delivery:
             self._in_flight[flight.envelope.message_id] = _InFlight(flight.envelope, time.monotonic(), repeated=True)
         if overdue:
             self._send([flight.envelope for flight in overdue])
+
+
+class _Pass:
+    """A pass over the mailbox: what it began with, the page it is at, and the oldest un-acknowledged row it has seen."""
+
+    def __init__(self, mark: Watermark | None, undeposited: _Undeposited | None, now_ms: int, since: Cursor) -> None:
+        self.mark = mark
+        self.undeposited = undeposited
+        self.now_ms = now_ms
+        self.since = since
+        self.page: bytes | None = None
+        self.oldest = _Oldest()
 
 
 class _Oldest:
