@@ -10,6 +10,7 @@ conversation, as everywhere) while they are added, so their list of devices is r
 all starts of a person's devices there, also those planned a moment ago; coming back begins anew.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,6 +32,8 @@ from conversations.turns import turn
 
 # Most entries that one change writes beside one for each person it brings in.
 OWN_ENTRIES = 4
+# Envelopes addressed by one change without leaving the loop: a few milliseconds.
+MOST_ON_THE_LOOP = 5_000
 
 DESCRIPTION = "SELECT name, avatar, metadata FROM conversations_conversation WHERE id = %s"
 # In the shape of AUDIENCE. Nobody outside a conversation has a start in it: leaving deletes them.
@@ -138,13 +141,22 @@ async def commit(actor: Sender, conversation_id: UUID, decision: Decision) -> No
         async with postgresql.connection() as conn:
             scene = await _scene(conn, actor, conversation_id, decision.people, locking=True)
             decision.check(scene)
-            decision.act(scene)
+            await _act(decision, scene)
             await _write(conn, scene)
             return scene.made.entries
 
     async with turn(conversation_id):
         entries = await once_more(transaction)
     announce(entries)
+
+
+async def _act(decision: Decision, scene: Scene) -> None:
+    """Adding a hundred people to a large group addresses more than a hundred thousand envelopes: the loop does not wait for that."""
+    devices = len(scene.audience.devices) + sum(map(len, scene.newcomers.values()))
+    if len(decision.people) * devices > MOST_ON_THE_LOOP:
+        await asyncio.to_thread(decision.act, scene)
+    else:
+        decision.act(scene)
 
 
 async def once_more(transaction: Callable[[], Awaitable[Result]]) -> Result:

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "default"
 LARGEST_DEPOSIT = 400
+# An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
+LARGEST_DEPOSIT_ROWS = 4000
 FINISHER_BATCH = 200
 FINISHER_PAUSE_SECONDS = 1.0
 DONE_RETRY_SECONDS = 1.0
@@ -52,7 +54,8 @@ class Relay:
     async def _deposit_while_committed(self) -> None:
         try:
             while self._committed:
-                batch, self._committed = self._committed[:LARGEST_DEPOSIT], self._committed[LARGEST_DEPOSIT:]
+                size = _deposit_size(self._committed)
+                batch, self._committed = self._committed[:size], self._committed[size:]
                 if not await self._deposit(batch):
                     self._committed.clear()
         finally:
@@ -99,8 +102,17 @@ class Relay:
                 entries = await outbox.claim(SOURCE, limit=FINISHER_BATCH)
             except StorageUnavailable:
                 entries = []
-            if not entries or not await self._deposit(entries):
+            if not entries or not await self._finish(entries):
                 await asyncio.sleep(FINISHER_PAUSE_SECONDS)
+
+    async def _finish(self, entries: Sequence[LogEntry]) -> bool:
+        """Whether the store has all of these now."""
+        while entries:
+            size = _deposit_size(entries)
+            if not await self._deposit(entries[:size]):
+                return False
+            entries = entries[size:]
+        return True
 
     async def drain(self) -> None:
         """Return when nothing committed here is still on its way to the store."""
@@ -111,3 +123,13 @@ class Relay:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _deposit_size(entries: Sequence[LogEntry]) -> int:
+    """How many of the first entries are deposited together: at least one."""
+    rows = 0
+    for number, entry in enumerate(entries[:LARGEST_DEPOSIT]):
+        rows += len(entry.recipients)
+        if number and rows > LARGEST_DEPOSIT_ROWS:
+            return number
+    return min(len(entries), LARGEST_DEPOSIT)

@@ -106,13 +106,23 @@ class Witness:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self.present = {PEOPLE[0]}
-        self.greeted = {1}
+        # Devices the log has named; of these, those it has named since they were last installed; those that got an envelope since then.
+        self.known = {1}
         self.named = {1}
+        self.greeted = {1}
         self.next_seq = 2
 
-    def forget(self, devices: list[int]) -> None:
-        self.greeted -= set(devices)
-        self.named -= set(devices)
+    def name(self, device_id: int) -> None:
+        self.known.add(device_id)
+        self.named.add(device_id)
+
+    def installed_again(self, device_id: int) -> None:
+        self.named.discard(device_id)
+        self.greeted.discard(device_id)
+
+    def forget(self, device_id: int) -> None:
+        self.installed_again(device_id)
+        self.known.discard(device_id)
 
     def watch(self, entries: Iterable[LogEntry]) -> None:
         wrote = False
@@ -124,7 +134,7 @@ class Witness:
             self._recipients(entry)
             self._after(entry)
         if wrote:
-            assert self.named == {device.device_id for device in self.tables.of(self.present)}
+            assert self.known == self.named == {device.device_id for device in self.tables.of(self.present)}
 
     def _before(self, entry: LogEntry) -> None:
         system = entry.system or {}
@@ -132,7 +142,8 @@ class Witness:
             newcomer = UUID(system["user_id"])
             assert newcomer not in self.present
             self.present.add(newcomer)
-            self.named |= {device.device_id for device in self.tables.of([newcomer])}
+            for device in self.tables.of([newcomer]):
+                self.name(device.device_id)
 
     def _recipients(self, entry: LogEntry) -> None:
         expected = {device.device_id for device in self.tables.of(self.present)}
@@ -149,14 +160,16 @@ class Witness:
         match system.get("event"):
             case "device_linked":
                 assert int(system["device_id"]) not in self.named
-                self.named.add(int(system["device_id"]))
+                self.name(int(system["device_id"]))
             case "device_unlinked":
-                assert int(system["device_id"]) in self.named
-                self.forget([int(system["device_id"])])
+                assert int(system["device_id"]) in self.known
+                self.forget(int(system["device_id"]))
             case "member_removed" | "member_left":
                 goer = UUID(system["user_id"])
                 self.present.remove(goer)
-                self.forget([device.device_id for device in self.tables.devices if device.owner == goer])
+                for device in self.tables.devices:
+                    if device.owner == goer:
+                        self.forget(device.device_id)
 
 
 def decision(kind: str, actor: UUID, other: UUID, number: int) -> Decision:
@@ -219,6 +232,7 @@ STEPS = st.tuples(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STEPS, max_size=25))
 @example([("link", 0, 0, 0), ("leave", 0, 0, 0)])
+@example([("reinstall", 0, 0, 0), ("unlink", 0, 0, 0), ("remove", 0, 0, 0)])
 def test_everybody_gets_exactly_what_is_theirs_and_every_device_is_told_once_where_it_begins(
     steps: list[tuple[str, int, int, int]],
 ) -> None:
@@ -234,7 +248,7 @@ def test_everybody_gets_exactly_what_is_theirs_and_every_device_is_told_once_whe
                 device.active = False
             case "reinstall" if device.active:
                 device.mailbox_from += 1
-                witness.forget([device.device_id])
+                witness.installed_again(device.device_id)
             case "say" if tables.roles:
                 witness.watch(say(tables, device))
             case "add" | "remove" | "leave" | "role" if actor in tables.roles:

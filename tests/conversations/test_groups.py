@@ -129,6 +129,13 @@ async def test_new_conversations_and_additions_are_counted_by_the_hour_but_not_r
         assert answer.status == status
 
 
+async def test_without_redis_groups_are_still_founded_and_counted_in_the_process(alice: Caller, settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"CONVERSATIONS_PER_HOUR": [2]}
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    answers = [await alice.post("conversations", {"kind": "group", "member_ids": []}) for _ in range(3)]
+    assert [answer.status for answer in answers] == [201, 201, 429]
+
+
 async def test_people_are_added_one_event_each_and_see_the_log_from_their_own_on(
     alice: Caller, bob: Caller, carol: Caller
 ) -> None:

@@ -1,0 +1,30 @@
+"""How much is deposited at once: many small entries, few of a large group."""
+
+from uuid import UUID, uuid4
+
+from conversations.entries import LogEntry, Recipient
+from messaging import relay
+
+
+def entry(recipients: int) -> LogEntry:
+    return LogEntry(
+        conversation_id=uuid4(),
+        seq=1,
+        message_id=1,
+        position=1,
+        kept_ms=1,
+        client_message_id=uuid4(),
+        recipients=tuple(Recipient(UUID(int=1), number) for number in range(recipients)),
+    )
+
+
+def test_small_entries_are_deposited_by_the_hundred() -> None:
+    assert relay._deposit_size([entry(2)] * 1000) == relay.LARGEST_DEPOSIT
+    assert relay._deposit_size([entry(2)] * 7) == 7
+
+
+def test_entries_of_a_large_group_are_deposited_a_few_at_a_time_and_never_none() -> None:
+    most = relay.LARGEST_DEPOSIT_ROWS
+    assert relay._deposit_size([entry(most // 2)] * 5) == 2
+    assert relay._deposit_size([entry(3), entry(most), entry(3)]) == 1
+    assert relay._deposit_size([entry(most + 1)] * 5) == 1
