@@ -16,6 +16,7 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from accounts import arrays
 from accounts.wire.refusals import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -65,11 +66,16 @@ async def pool(alias: str = "default") -> Pool:
             timeout=CHECKOUT_SECONDS,
             max_lifetime=1800,
             kwargs={"autocommit": True},
+            configure=_configure,
             name=f"hot-{alias}",
             open=False,
         )
         await pools[alias].open(wait=False)
     return pools[alias]
+
+
+async def _configure(conn: Connection) -> None:
+    arrays.register(conn)
 
 
 @asynccontextmanager

@@ -7,17 +7,17 @@ A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversa
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import psycopg
 from django.dispatch import Signal
 from psycopg import errors
 
 from accounts import postgresql
+from accounts.arrays import bigints, bools, byteas, texts, uuids
 from accounts.positions import POSITION
 from accounts.postgresql import Connection
 from accounts.wire.refusals import ChatError, InvalidRequest, StorageUnavailable
@@ -25,7 +25,7 @@ from conversations import entries as bundles
 from conversations.allocation import Head, Moment
 from conversations.audience import AUDIENCE, Audience, audiences
 from conversations.entries import SYSTEM, LogEntry
-from conversations.planning import Plan, Reading, Target, plan, refuse_all
+from conversations.planning import Plan, Reading, Start, Target, plan, refuse_all
 from conversations.sends import Committed, Send, Sent
 
 # Sent after a commit with `entries`: what is committed and not yet in its store. Whoever does not hear it leaves it to the finisher.
@@ -138,11 +138,11 @@ async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Re
     deleted = [send.deletes for send in sends if send.deletes is not None]
     async with conn.pipeline():
         await conn.execute("BEGIN")
-        heads = await ask(conn, LOCK_WAITING if waiting else LOCK_FREE, [ids])
+        heads = await ask(conn, LOCK_WAITING if waiting else LOCK_FREE, [uuids(ids)])
         moment = await ask(conn, MOMENT, [len(sends) + SPARE_SERIALS])
-        audience = await ask(conn, AUDIENCE, [ids])
-        known = await ask(conn, KNOWN, [list(column) for column in zip(*(send.key for send in sends), strict=True)])
-        targets = await ask(conn, TARGETS, [deleted]) if deleted else None
+        audience = await ask(conn, AUDIENCE, [uuids(ids)])
+        known = await ask(conn, KNOWN, _key_columns(sends))
+        targets = await ask(conn, TARGETS, [bigints(deleted)]) if deleted else None
     reading = Reading(
         heads={row[0]: Head(*row) for row in await heads.fetchall()},
         audiences=audiences(await audience.fetchall()),
@@ -185,48 +185,72 @@ async def write(conn: Connection, made: Plan, heads: Iterable[Head]) -> None:
         await tell(conn, WRITE_OUTBOX, [CLAIM_SECONDS, *_outbox_columns(made.entries, sources)])
         await tell(conn, MOVE_HEADS, _head_columns(last.values()))
         if made.ended:
-            await tell(conn, END_STARTS, columns(made.ended, 2))
+            await tell(conn, END_STARTS, _ended_columns(made.ended))
         if made.starts:
-            starts = [msgspec.structs.astuple(start) for start in made.starts.values()]
-            await tell(conn, WRITE_STARTS, columns(starts, 5))
+            await tell(conn, WRITE_STARTS, _start_columns(made.starts.values()))
         await conn.execute("COMMIT")
 
 
-def _ledger_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
-    return columns(
-        [
-            (
-                e.conversation_id,
-                e.seq,
-                0 if e.kind == SYSTEM else e.sender_device_id,
-                e.client_message_id,
-                e.sender_user_id,
-                e.kind,
-                e.urgent,
-                e.message_id,
-                e.position,
-                e.kept_ms,
-                e.expires_ms,
-                sources[e.conversation_id],
-            )
-            for e in written
-        ],
-        12,
-    )
-
-
-def _outbox_columns(written: Iterable[LogEntry], sources: dict[UUID, str]) -> list[list[Any]]:
-    rows = [
-        (e.conversation_id, e.seq, sources[e.conversation_id], e.position, e.kept_ms, bundles.encode(e))
-        for e in written
+def _key_columns(sends: Sequence[Send]) -> list[Any]:
+    return [
+        uuids(send.conversation_id for send in sends),
+        bigints(send.sender.device_id for send in sends),
+        uuids(send.client_message_id for send in sends),
     ]
-    return columns(rows, 6)
 
 
-def _head_columns(last: Iterable[LogEntry]) -> list[list[Any]]:
-    return columns(
-        [(e.conversation_id, e.seq, e.message_id, e.position, e.kept_ms, e.kind, e.sender_user_id) for e in last], 7
-    )
+def _ledger_columns(written: Sequence[LogEntry], sources: dict[UUID, str]) -> list[Any]:
+    return [
+        uuids(e.conversation_id for e in written),
+        bigints(e.seq for e in written),
+        bigints(0 if e.kind == SYSTEM else e.sender_device_id for e in written),
+        uuids(e.client_message_id for e in written),
+        uuids(e.sender_user_id for e in written),
+        texts(e.kind for e in written),
+        bools(e.urgent for e in written),
+        bigints(e.message_id for e in written),
+        bigints(e.position for e in written),
+        bigints(e.kept_ms for e in written),
+        bigints(e.expires_ms for e in written),
+        texts(sources[e.conversation_id] for e in written),
+    ]
+
+
+def _outbox_columns(written: Sequence[LogEntry], sources: dict[UUID, str]) -> list[Any]:
+    return [
+        uuids(e.conversation_id for e in written),
+        bigints(e.seq for e in written),
+        texts(sources[e.conversation_id] for e in written),
+        bigints(e.position for e in written),
+        bigints(e.kept_ms for e in written),
+        byteas(bundles.encode(e) for e in written),
+    ]
+
+
+def _head_columns(last: Collection[LogEntry]) -> list[Any]:
+    return [
+        uuids(e.conversation_id for e in last),
+        bigints(e.seq for e in last),
+        bigints(e.message_id for e in last),
+        bigints(e.position for e in last),
+        bigints(e.kept_ms for e in last),
+        texts(e.kind for e in last),
+        uuids(e.sender_user_id for e in last),
+    ]
+
+
+def _ended_columns(ended: Sequence[tuple[UUID, int]]) -> list[Any]:
+    return [uuids(key[0] for key in ended), bigints(key[1] for key in ended)]
+
+
+def _start_columns(starts: Collection[Start]) -> list[Any]:
+    return [
+        uuids(s.conversation_id for s in starts),
+        bigints(s.device_id for s in starts),
+        bigints(s.from_seq for s in starts),
+        bigints(s.envelope_seq for s in starts),
+        bigints(s.mailbox_from for s in starts),
+    ]
 
 
 def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from accounts import postgresql
+from accounts.arrays import bigints, uuids
 from accounts.positions import OLDEST_OPEN
 from conversations import entries as bundles
 from conversations.entries import LogEntry
@@ -65,7 +66,7 @@ async def done(entries: Iterable[tuple[UUID, int]]) -> None:
     """These (conversation, seq) are in their store: forget their bundles."""
     keys = sorted(entries)
     async with postgresql.connection() as conn:
-        await conn.execute(DONE, [[key[0] for key in keys], [key[1] for key in keys]], prepare=True)
+        await conn.execute(DONE, [uuids(key[0] for key in keys), bigints(key[1] for key in keys)], prepare=True)
 
 
 async def watermark(source: str) -> Watermark:

@@ -46,6 +46,7 @@ AUTHENTICATE_SECONDS = 5.0
 BAD_FRAMES = 3
 CHECK_SECONDS = 30.0
 MOST_ERRANDS = 64
+END_AGAIN_SECONDS = 0.5
 
 PROTOCOL_ERROR = 4400
 UNAUTHENTICATED = 4401
@@ -110,9 +111,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _end(self) -> None:
         if self._listening is not None:
             self._listening.stop()
-        for task in (*self._tasks, *self._errands):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+        await end_all({*self._tasks, *self._errands})
 
     async def _write(self) -> None:
         try:
@@ -329,3 +328,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         task = asyncio.create_task(work)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+async def end_all(tasks: set["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: one that was just leaving a time-out or a driver's call may not hear it the first time."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=END_AGAIN_SECONDS)

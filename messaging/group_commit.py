@@ -24,30 +24,29 @@ LARGEST_BATCH_BYTES = 1024 * 1024
 # A send leaves the queue unanswered by PostgreSQL after so long; nothing was stored.
 QUEUE_SECONDS = 4.0
 # Nobody waits longer than this for an outcome. After it a send may still be committed; sending it again tells.
-ANSWER_SECONDS = 4.8
+ANSWER_SECONDS = 4.6
+WATCH_SECONDS = 0.2
 # A conversation found locked for so long gets a transaction that waits for the row.
 PATIENCE_SECONDS = 0.5
 SKIP_PAUSE_SECONDS = 0.005
 MOST_WAITING = 4
 
 Outcome = Sent | Exception
+Key = tuple[UUID, int, UUID]
 Append = Callable[..., Awaitable[Committed]]
 
 
 class _Queued:
     """One send in the queue, and everybody who waits for its outcome."""
 
-    __slots__ = ("answer", "deadline", "send", "timer")
+    __slots__ = ("answer", "send", "since")
 
     def __init__(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         self.send = send
-        self.deadline = time.monotonic() + QUEUE_SECONDS
-        self.answer: asyncio.Future[Outcome] = loop.create_future()
-        self.timer = loop.call_later(ANSWER_SECONDS, self.resolve, StorageUnavailable())
+        self.since = time.monotonic()
+        self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def resolve(self, outcome: Outcome) -> None:
-        self.timer.cancel()
         if not self.answer.done():
             self.answer.set_result(outcome)
 
@@ -63,22 +62,42 @@ class GroupCommit:
         self._waiting: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing = False
+        # Oldest first. One timer for all of them: a timer each would cost every send more than the queue does.
+        self._unanswered: OrderedDict[Key, _Queued] = OrderedDict()
+        self._watch: asyncio.TimerHandle | None = None
 
     def submit(self, send: Send) -> asyncio.Future[Outcome]:
         """A future of the send's outcome, which comes within ANSWER_SECONDS whatever happens.
 
-        Sends are ordered by the order of these calls. A send with a key that is queued already shares that one's outcome. Do not cancel the future:
+        Sends are ordered by the order of these calls. A send with a key that has no outcome yet shares that one's. Do not cancel the future:
         others may wait for it.
         """
-        queue = self._queues.setdefault(send.conversation_id, deque())
-        queued = next((item for item in queue if item.send.key == send.key), None)
-        if queued is None:
-            queued = _Queued(send)
-            queue.append(queued)
+        key = send.key
+        queued = self._unanswered.get(key)
+        if queued is not None and not queued.answer.done():
+            return queued.answer
+        queued = _Queued(send)
+        self._unanswered[key] = queued
+        self._unanswered.move_to_end(key)
+        self._queues.setdefault(send.conversation_id, deque()).append(queued)
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._answer_overdue)
         if not self._committing:
             self._committing = True
             self._start(self._commit_while_queued())
         return queued.answer
+
+    def _answer_overdue(self) -> None:
+        """Forget what has an answer; give one to what has waited too long for it."""
+        late = time.monotonic() - ANSWER_SECONDS
+        while self._unanswered:
+            key, oldest = next(iter(self._unanswered.items()))
+            if not oldest.answer.done() and oldest.since > late:
+                break
+            oldest.resolve(StorageUnavailable())
+            del self._unanswered[key]
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(WATCH_SECONDS, self._answer_overdue) if self._unanswered else None
 
     async def close(self) -> None:
         """Finish what is queued; afterwards nothing runs."""
@@ -125,11 +144,11 @@ class GroupCommit:
 
     def _expire(self, conversation_id: UUID) -> None:
         queue = self._queues[conversation_id]
-        now = time.monotonic()
-        while queue and queue[0].deadline < now:
-            late = queue.popleft()
-            late.resolve(StorageUnavailable())
-            self._fail_chain(late.send)
+        late = time.monotonic() - QUEUE_SECONDS
+        while queue and queue[0].since < late:
+            expired = queue.popleft()
+            expired.resolve(StorageUnavailable())
+            self._fail_chain(expired.send)
         if not queue:
             del self._queues[conversation_id]
 

@@ -59,67 +59,76 @@ def publish(entries: Iterable[LogEntry]) -> None:
 
 def _publish_to_device(device_id: int, envelopes: list[Envelope]) -> None:
     group = device_group(device_id)
-    here = _here.get(group)
-    if here:
-        hint = Hint(envelopes=tuple(envelopes))
-        for listener in tuple(here):
-            listener(hint)
+    if _tell_here(group, Hint(envelopes=tuple(envelopes))):
         return
     riders = tuple(envelope for envelope in envelopes if envelope.size <= LARGEST_RIDER)
-    hint = Hint(envelopes=riders, look=len(riders) < len(envelopes))
-    layer().tell(group, _seal(group, hint))
+    _tell_elsewhere(group, Hint(envelopes=riders, look=len(riders) < len(envelopes)))
 
 
 def notify(user_ids: Iterable[UUID], notice: Notice, *, except_device: int = 0) -> None:
     """Tell all connected devices of these users. At most once; nobody waits for it."""
     hint = Hint(notices=(notice,), except_device=except_device)
     for group in map(user_group, user_ids):
-        layer().tell(group, _seal(group, hint))
+        _tell(group, hint)
 
 
 def notify_many(notices: dict[UUID, list[Notice]]) -> None:
     """Tell each user's devices several things in one hint."""
     for user_id, said in notices.items():
-        group = user_group(user_id)
-        layer().tell(group, _seal(group, Hint(notices=tuple(said))))
+        _tell(user_group(user_id), Hint(notices=tuple(said)))
 
 
 def close(device_id: int, close: Close) -> None:
     """Have the device's sockets closed, wherever they are."""
-    group = device_group(device_id)
-    layer().tell(group, _seal(group, Hint(close=close)))
+    _tell(device_group(device_id), Hint(close=close))
+
+
+def _tell(group: str, hint: Hint) -> None:
+    _tell_here(group, hint)
+    _tell_elsewhere(group, hint)
+
+
+def _tell_here(group: str, hint: Hint) -> bool:
+    """Whether somebody listens in this process: a hint for them needs neither encoding nor Redis."""
+    listeners = tuple(_here.get(group, ()))
+    for listener in listeners:
+        listener(hint)
+    return bool(listeners)
+
+
+def _tell_elsewhere(group: str, hint: Hint) -> None:
+    layer().publish(group, _seal(group, hint))
 
 
 class Listening:
     """One socket's ears: `on_hint` for every hint, `on_gap` when the subscription is confirmed and whenever something may have been missed."""
 
     def __init__(self, device_id: int, user_id: UUID, on_hint: OnHint, on_gap: Callable[[], None]) -> None:
-        self._device_group = device_group(device_id)
-        self._ears = [(group, partial(self._heard, group)) for group in (self._device_group, user_group(user_id))]
+        self._ears = [(group, partial(self._heard, group)) for group in (device_group(device_id), user_group(user_id))]
         self._on_hint = on_hint
         self._on_gap = on_gap
 
     def start(self) -> None:
         """Listen. Works without Redis."""
-        _here.setdefault(self._device_group, []).append(self._on_hint)
         for group, ear in self._ears:
+            _here.setdefault(group, []).append(self._on_hint)
             layer().listen(group, ear, self._on_gap)
 
     def stop(self) -> None:
         """Stop listening. Idempotent."""
-        listeners = _here.get(self._device_group, [])
-        if self._on_hint in listeners:
-            listeners.remove(self._on_hint)
-        if not listeners:
-            _here.pop(self._device_group, None)
         for group, ear in self._ears:
             layer().unlisten(group, ear)
+            listeners = _here.get(group, [])
+            if self._on_hint in listeners:
+                listeners.remove(self._on_hint)
+            if not listeners:
+                _here.pop(group, None)
 
     def _heard(self, group: str, payload: bytes) -> None:
         self._on_hint(_open(group, payload))
 
 
-# Who listens in this process, by group: a hint for them needs neither encoding nor Redis.
+# Who listens in this process, by group.
 _here: dict[str, list[OnHint]] = {}
 
 

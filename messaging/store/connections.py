@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-from messaging.store import arrays
+from accounts import arrays
 
 Connection = AsyncConnection[tuple[Any, ...]]
 CONNECT_SECONDS = 2

@@ -9,11 +9,11 @@ import msgspec
 import psycopg
 from psycopg import errors
 
+from accounts.arrays import bigints, bools, byteas, ints, texts, uuids
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
 from messaging.store import sql_statements as statements
-from messaging.store.arrays import bigints, bools, byteas, ints, texts, uuids
 from messaging.store.connections import Connections
 from messaging.store.deadline import within
 from messaging.store.protocol import StoreUnavailable, ends_ms

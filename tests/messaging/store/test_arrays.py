@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from accounts import arrays
 from accounts.postgresql import conninfo
-from messaging.store import arrays
 
 LISTS: dict[str, tuple[Callable[[Any], bytes], st.SearchStrategy[Any]]] = {
     "bigint": (arrays.bigints, st.integers(-(2**63), 2**63 - 1)),
