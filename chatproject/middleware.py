@@ -10,6 +10,7 @@ from django.utils.decorators import sync_and_async_middleware
 from chatproject.errors import as_refusal
 
 LIVE_PATHS = ("/health", "/health/live")
+CALLS = "/api/v1/"
 
 Handler = Callable[[HttpRequest], Any]
 
@@ -39,16 +40,23 @@ def liveness(get_response: Handler) -> Handler:
 
 
 @sync_and_async_middleware
-def refusals(get_response: Handler) -> Handler:
-    """Give refusals that were not written by the error table its body."""
+def answers(get_response: Handler) -> Handler:
+    """Give refusals that were not written by the error table its body, and let nobody keep what the API answered."""
     if iscoroutinefunction(get_response):
 
-        async def async_refusals(request: HttpRequest) -> HttpResponseBase:
-            return as_refusal(await get_response(request))
+        async def async_answers(request: HttpRequest) -> HttpResponseBase:
+            return _finished(request, await get_response(request))
 
-        return async_refusals
+        return async_answers
 
-    def sync_refusals(request: HttpRequest) -> HttpResponseBase:
-        return as_refusal(get_response(request))
+    def sync_answers(request: HttpRequest) -> HttpResponseBase:
+        return _finished(request, get_response(request))
 
-    return sync_refusals
+    return sync_answers
+
+
+def _finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    answer = as_refusal(response)
+    if request.path_info.startswith(CALLS):
+        answer.headers.setdefault("Cache-Control", "no-store")
+    return answer

@@ -251,6 +251,11 @@ def test_cookies_open_nothing(alice_phone: Installation) -> None:
     assert client.get("/api/v1/profile").status_code == 401
 
 
+def test_nobody_keeps_answers(alice_phone: Installation) -> None:
+    assert alice_phone.http.get("profile").headers["Cache-Control"] == "no-store"
+    assert Http().get("profile").headers["Cache-Control"] == "no-store"
+
+
 def test_cors_is_for_the_listed_origins_alone(settings: Any, anyone: Http) -> None:
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.org"]
     allowed = anyone.send_raw("GET", "profile", "", Origin="https://app.example.org")
