@@ -6,18 +6,24 @@ expires, and the finisher of any process takes it over. Everything here may happ
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
 from conversations.entries import LogEntry
+from conversations.log import CLAIM_SECONDS
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 SOURCE = "default"
+# Deposits begin while the claim that came with the commit has at least a second left.
+OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
 # An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
 LARGEST_DEPOSIT_ROWS = 4000
@@ -34,7 +40,7 @@ class Relay:
     def __init__(self, store: MessageStore, publish: Publish) -> None:
         self._store = store
         self._publish = publish
-        self._committed: list[LogEntry] = []
+        self._committed: deque[tuple[float, LogEntry]] = deque()
         self._deposited: list[tuple[UUID, int]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._depositing = False
@@ -46,20 +52,30 @@ class Relay:
         if self.store_is_down:
             # Nothing is lost and nothing piles up here: the outbox has them, and the finisher tries the store again.
             return
-        self._committed.extend(entries)
+        now = time.monotonic()
+        self._committed.extend((now, entry) for entry in entries)
         if not self._depositing:
             self._depositing = True
             self._start(self._deposit_while_committed())
 
     async def _deposit_while_committed(self) -> None:
         try:
-            while self._committed:
-                size = _deposit_size(self._committed)
-                batch, self._committed = self._committed[:size], self._committed[size:]
+            while batch := self._next_batch():
                 if not await self._deposit(batch):
                     self._committed.clear()
         finally:
             self._depositing = False
+
+    def _next_batch(self) -> list[LogEntry]:
+        """The oldest entries whose claim is still this process's own.
+
+        Where the store falls behind, the rest is left to the finishers: depositing it here as well would double the load that is too much.
+        """
+        late = time.monotonic() - OWN_SECONDS
+        while self._committed and self._committed[0][0] < late:
+            self._committed.popleft()
+        size = _deposit_size([entry for _, entry in islice(self._committed, LARGEST_DEPOSIT)])
+        return [self._committed.popleft()[1] for _ in range(size)]
 
     async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
         """Whether the store has the batch now. If so its recipients are told, and the outbox is going to forget it."""

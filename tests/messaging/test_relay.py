@@ -1,0 +1,171 @@
+"""The relay over stores that are slow, down and back again, with a real outbox."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from conversations import log, outbox
+from conversations.entries import LogEntry
+from messaging import relay as relays
+from messaging.envelopes import Cursor, Mailbox
+from messaging.relay import Relay
+from messaging.store.memory import MemoryStore
+from messaging.store.protocol import StoreUnavailable
+from tests.cast import Installation
+from tests.conversations_of import direct, send
+from tests.waiting import until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
+
+
+class MoodyStore(MemoryStore):
+    """The in-memory store behind a door that can be shut, or slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_down = False
+        self.takes_seconds = 0.0
+        self.deposits: list[int] = []
+
+    async def deposit(self, entries: Sequence[LogEntry]) -> None:
+        await asyncio.sleep(self.takes_seconds)
+        if self.is_down:
+            raise StoreUnavailable
+        self.deposits.append(len(entries))
+        await super().deposit(entries)
+
+
+@pytest.fixture
+def store() -> MoodyStore:
+    return MoodyStore()
+
+
+@pytest.fixture
+def told() -> list[LogEntry]:
+    return []
+
+
+@pytest.fixture
+def relay(store: MoodyStore, told: list[LogEntry]) -> Relay:
+    return Relay(store, told.extend)
+
+
+@pytest.fixture
+def conversation(alice_phone: Installation, bob_phone: Installation) -> UUID:
+    return direct(alice_phone, bob_phone)
+
+
+@sync_to_async
+def expire_claims() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE conversations_outbox SET claimed_until = now() - interval '1 second'")
+
+
+async def commit(conversation: UUID, alice: Installation, bob: Installation, count: int = 1) -> tuple[LogEntry, ...]:
+    return (await log.append([send(conversation, alice, [bob]) for _ in range(count)])).entries
+
+
+async def in_mailbox(store: MemoryStore, bob: Installation) -> list[int]:
+    page = await store.pending(
+        Mailbox(UUID(bob.user_id), int(bob.device_id)), since=Cursor(), now_ms=time.time_ns() // 10**6
+    )
+    return [envelope.seq for envelope in page.envelopes]
+
+
+async def test_what_is_committed_is_deposited_told_and_forgotten(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+) -> None:
+    entries = await commit(conversation, alice_phone, bob_phone, 5)
+    relay.take(entries)
+    await relay.drain()
+    assert told == list(entries)
+    assert store.deposits == [5]
+    assert await outbox.weight() == (0, 0)
+
+
+async def test_nobody_is_told_of_what_the_store_does_not_have_and_the_outbox_keeps_it(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+) -> None:
+    store.is_down = True
+    relay.take(await commit(conversation, alice_phone, bob_phone))
+    await relay.drain()
+    assert told == []
+    assert relay.store_is_down
+    assert (await outbox.weight())[0] == 1
+
+
+async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_is_back(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    store.is_down = True
+    entries = await commit(conversation, alice_phone, bob_phone, 3)
+    relay.take(entries)
+    await relay.drain()
+    finisher = asyncio.create_task(relay.finish_for_ever())
+    try:
+        await asyncio.sleep(0.2)
+        assert told == []
+        store.is_down = False
+        await expire_claims()
+        await until(lambda: len(told) == 3)
+    finally:
+        finisher.cancel()
+        await asyncio.gather(finisher, return_exceptions=True)
+    await relay.drain()
+    assert not relay.store_is_down
+    assert await in_mailbox(store, bob_phone) == [1, 2, 3]
+    assert await outbox.weight() == (0, 0)
+
+
+async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
+    relay: Relay, store: MoodyStore, conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    entries = await commit(conversation, alice_phone, bob_phone, 4)
+    rival = Relay(store, lambda entries: None)
+    await asyncio.gather(relay._finish(entries), rival._finish(entries), rival._finish(entries))
+    relay.take(entries)
+    await relay.drain()
+    await rival.drain()
+    assert await in_mailbox(store, bob_phone) == [1, 2, 3, 4]
+    assert await outbox.weight() == (0, 0)
+
+
+async def test_a_store_that_falls_behind_is_not_given_the_same_work_twice(
+    relay: Relay,
+    store: MoodyStore,
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relays, "OWN_SECONDS", 0.1)
+    store.takes_seconds = 0.2
+    relay.take(await commit(conversation, alice_phone, bob_phone))
+    await asyncio.sleep(0)
+    late = await commit(conversation, alice_phone, bob_phone, 3)
+    relay.take(late)
+    await relay.drain()
+    assert store.deposits == [1], "what waited longer than its claim is the finishers'"
+    assert (await outbox.weight())[0] == 3
