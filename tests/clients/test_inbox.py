@@ -205,3 +205,16 @@ def test_the_file_is_sqlite_in_wal_with_full_sync(bob: Phone) -> None:
     assert isinstance(bob.state.db, sqlite3.Connection)
     assert bob.state.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert bob.state.db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_facts_come_back_as_they_were(bob: Phone) -> None:
+    facts = {
+        "phone": "+66812345678",
+        "device_id": "1002",
+        "token": "1e5",
+        "offset": 0.25,
+        "count": 7,
+        "key": b"\x00\x01",
+    }
+    bob.state.remember(**facts)
+    assert {name: bob.state.fact(name) for name in facts} == facts

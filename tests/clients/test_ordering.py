@@ -57,6 +57,14 @@ def test_a_gap_is_asked_about_after_five_seconds() -> None:
     assert lane.question(10 + PATIENCE) is None, "it is asked already"
 
 
+def test_a_gap_may_be_asked_about_at_once() -> None:
+    """When everything was sent that there is, waiting brings nothing."""
+    lane = Lane(1)
+    lane.arrive(4, 10)
+    assert lane.question(10, at_once=True) == (1, 3)
+    assert Lane(1).question(10, at_once=True) is None
+
+
 def test_a_gap_that_moved_has_five_seconds_of_its_own() -> None:
     lane = Lane(1)
     lane.arrive(4, 0)

@@ -132,7 +132,7 @@ def _refused(response: httpx.Response) -> Refused:
     except msgspec.DecodeError:
         facts = {}
     facts.setdefault("retry_after_seconds", _number(response.headers.get("Retry-After")))
-    code = str(facts.pop("error_code", "STORAGE_UNAVAILABLE" if response.status_code >= 500 else "UNEXPECTED"))
+    code = str(facts.pop("error_code", "UNEXPECTED"))
     sentence = str(facts.pop("error", "")) or f"The server answered {response.status_code}."
     return Refused(code, sentence, status=response.status_code, facts=facts)
 

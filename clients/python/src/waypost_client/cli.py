@@ -417,7 +417,3 @@ async def typed_lines(prompt: str = "") -> AsyncIterator[str]:
     threading.Thread(target=read, daemon=True).start()
     while (line := await typed.get()) is not None:
         yield line
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -269,7 +269,7 @@ class Client:
 
         Ends when the client is closed; SignedOut or ConnectedElsewhere when it cannot go on. One loop at a time.
         """
-        while True:
+        while not self._closing:
             self._news.clear()
             kept = self._inbox.events_after(self._told, PAGE)
             for number, event in kept:
@@ -278,13 +278,12 @@ class Client:
                 self._passed = number
             if kept:
                 self._inbox.seen(self._passed)
-            while self._live:
+            elif self._live:
+                # Only when nothing kept is left: "caught up" must not overtake what it is about.
                 yield self._live.popleft()
-            if not kept and not self._live:
-                if self._ended is not None:
-                    raise self._ended
-                if self._closing:
-                    return
+            elif self._ended is not None:
+                raise self._ended
+            else:
                 await self._news.wait()
 
     def history(self, conversation_id: str, *, before: int | None = None, limit: int = 50) -> list[Kept]:
@@ -348,13 +347,13 @@ class Client:
     def _start(self) -> None:
         self._outbox.tidy()
         self._inbox.watch(asyncio.get_running_loop().time())
-        for work in (self._link.run(), self._sender.run(), self._watch_profile()):
+        for work in (self._link.run, self._sender.run, self._watch_profile):
             self._tasks.append(asyncio.create_task(self._until_it_ends(work)))
 
-    async def _until_it_ends(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _until_it_ends(self, work: Callable[[], Awaitable[None]]) -> None:
         """Whatever ends one part of the client ends `events` with its reason."""
         try:
-            await work
+            await work()
         except* Exception as group:  # noqa: BLE001 - a client that stands still without a word would be worse
             self._end(_first(group))
 

@@ -76,8 +76,10 @@ class Refused(WaypostError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same bytes may pass later. What the server says holds; over HTTP the code tells."""
-        return bool(self.facts.get("retryable", self.code in RETRYABLE)) or self._predecessor_missing
+        """Whether the same bytes may pass later. What the server says holds; over HTTP the code tells, or its accident."""
+        if "retryable" in self.facts:
+            return bool(self.facts["retryable"])
+        return self.code in RETRYABLE or self.status >= 500 or self.facts.get("reason") == "predecessor_missing"
 
     @property
     def retry_after(self) -> float | None:
@@ -86,10 +88,6 @@ class Refused(WaypostError):
             return float(milliseconds) / 1000
         seconds = self.facts.get("retry_after_seconds")
         return None if seconds is None else float(seconds)
-
-    @property
-    def _predecessor_missing(self) -> bool:
-        return self.facts.get("reason") == "predecessor_missing"
 
 
 class UnexpectedAnswer(Refused):

@@ -49,9 +49,11 @@ class Inbox:
         lane = self._lane(sent.conversation_id, now)
         self._show(sent.conversation_id, lane, lane.fill(sent.seq, now))
 
-    def questions(self, now: float) -> list[tuple[str, int, int]]:
-        """Gaps that are old enough to ask the server about: conversation, first and last seq."""
-        asked = [(conversation_id, lane.question(now)) for conversation_id, lane in self._lanes.items()]
+    def questions(self, now: float, *, at_once: bool = False) -> list[tuple[str, int, int]]:
+        """Gaps that are old enough to ask the server about, or all: conversation, first and last seq."""
+        asked = [
+            (conversation_id, lane.question(now, at_once=at_once)) for conversation_id, lane in self._lanes.items()
+        ]
         return [(conversation_id, *gap) for conversation_id, gap in asked if gap is not None]
 
     def answers(self, conversation_id: str, items: Sequence[Resolved], now: float) -> list[str]:

@@ -28,8 +28,8 @@ HAPPENED = {
     "renamed": "{actor} named the conversation {name}",
     "updated": "{actor} changed the conversation",
     "conversation_archived": "the conversation was archived",
-    "device_linked": "{user} has a new device",
-    "device_unlinked": "a device of {user} was unlinked",
+    "device_linked": "{user}: a new device",
+    "device_unlinked": "{user}: a device was unlinked",
     "gap": "messages {from_seq} to {to_seq} were not kept for this device",
     "unavailable": "a message is not available any more",
 }

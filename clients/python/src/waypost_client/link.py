@@ -27,7 +27,6 @@ STEADY_AFTER = 3.0
 ASK_EVERY = 0.5
 RECONNECT_WAIT = 60.0
 LIVE: dict[str, type[Live]] = {
-    "queue_empty": CaughtUp,
     "receipt": Receipt,
     "typing": Typing,
     "devices_changed": DevicesChanged,
@@ -155,9 +154,11 @@ class Link:
             await self._acknowledge(connection, [envelope.message_id for envelope in envelopes])
             self._moved()
         for frame in frames:
-            self._notice(frame)
+            self._notice(connection, frame)
 
-    def _notice(self, frame: Frame) -> None:
+    def _notice(self, connection: Connection, frame: Frame) -> None:
+        if frame["type"] == "queue_empty":
+            self._errand(self._catch_up(connection))
         if frame["type"] == "prekeys_low":
             self._errand(self._top_up(frame.get("count")))
         kind = LIVE.get(frame["type"])
@@ -185,6 +186,12 @@ class Link:
             for conversation_id, first, last in self._inbox.questions(loop.time()):
                 await self._resolve(connection, conversation_id, first, last)
             await asyncio.sleep(ASK_EVERY)
+
+    async def _catch_up(self, connection: Connection) -> None:
+        """All that was committed has been sent, so a gap that is left now needs no five seconds."""
+        for conversation_id, first, last in self._inbox.questions(asyncio.get_running_loop().time(), at_once=True):
+            await self._resolve(connection, conversation_id, first, last)
+        self._tell(CaughtUp())
 
     async def _resolve(self, connection: Connection, conversation_id: str, first: int, last: int) -> None:
         try:

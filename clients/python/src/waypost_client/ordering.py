@@ -64,9 +64,9 @@ class Lane:
         self._skips.append((from_seq, to_seq))
         return self._release(now)
 
-    def question(self, now: float) -> tuple[int, int] | None:
-        """The range to ask the server about now, if any. Asking again waits longer each time."""
-        if self._ask_at is None or now < self._ask_at:
+    def question(self, now: float, *, at_once: bool = False) -> tuple[int, int] | None:
+        """The range to ask the server about now, or `at_once`, if any. Asking again waits longer each time."""
+        if self._ask_at is None or (now < self._ask_at and not at_once):
             return None
         first, last = self._gap()
         asked_to = min(last, first + WIDEST_QUESTION - 1)

@@ -15,8 +15,9 @@ from typing import Any
 from .errors import ProfileDamaged
 
 SCHEMA_VERSION = 1
+# BLOB: a column of any other type would turn "+66812345678" into a number.
 SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE prekeys (
   slot TEXT NOT NULL, key_id INTEGER NOT NULL, private BLOB NOT NULL, public BLOB NOT NULL, signature BLOB,
   created_at REAL NOT NULL, uploaded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (slot, key_id)
