@@ -1,9 +1,11 @@
 """The one HTTP API: every app's router under /api/v1, one error table, the documentation beside them."""
 
+from typing import Any
+
 from ninja import NinjaAPI
 
 from accounts.api import router as accounts
-from chatproject import errors
+from chatproject import errors, openapi
 from conversations.api import router as conversations
 from devices.api import router as devices
 from devices.bearer import bearer
@@ -11,10 +13,18 @@ from messaging.api import router as messaging
 
 PREFIX = "/v1"
 
-api = NinjaAPI(
+
+class Api(NinjaAPI):
+    """Ninja's, whose description tells of refusals too."""
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        return openapi.with_refusals(super().get_openapi_schema(**kwargs))
+
+
+api = Api(
     title="Waypost",
     version="1",
-    description="End-to-end encrypted, multi-device messaging. Errors are `{error, error_code, …facts}` everywhere.",
+    description=openapi.description(),
     urls_namespace="api",
     auth=bearer,
     docs_url="/docs",

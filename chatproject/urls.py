@@ -5,7 +5,7 @@ from django.templatetags.static import static
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from chatproject import errors, health, pages
+from chatproject import asyncapi, errors, health, pages
 from chatproject.api import api
 
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("chatproject/waypost.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api/asyncapi.yaml", asyncapi.view, name="asyncapi"),
     path("api/", api.urls),
     re_path(r"", errors.not_found),
 ]

@@ -46,3 +46,16 @@ def test_bodies_and_answers_are_described() -> None:
     properties = schema["components"]["schemas"]["RegistrationOut"]["properties"]
     assert properties["device_id"]["type"] == "string"
     assert properties["user_id"]["format"] == "uuid"
+
+
+def test_every_call_may_be_refused_with_a_known_code() -> None:
+    schema = api.get_openapi_schema()
+    refusal = schema["components"]["schemas"]["Refusal"]
+    codes = refusal["properties"]["error_code"]["enum"]
+    assert {"INVALID_REQUEST", "MISMATCHED_DEVICES", "STORAGE_UNAVAILABLE"} <= set(codes)
+    assert "RETRY_IN_ORDER" not in codes, "on the socket alone"
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            answer = operation["responses"]["default"]["content"]["application/json"]["schema"]
+            assert answer == {"$ref": "#/components/schemas/Refusal"}
+    assert all(f"| {code} |" in schema["info"]["description"] for code in codes)
