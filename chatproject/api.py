@@ -18,7 +18,7 @@ class Api(NinjaAPI):
     """Ninja's, whose description tells of refusals too."""
 
     def get_openapi_schema(self, **kwargs: Any) -> Any:
-        return openapi.with_refusals(super().get_openapi_schema(**kwargs))
+        return openapi.complete(super().get_openapi_schema(**kwargs))
 
 
 api = Api(

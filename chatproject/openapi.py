@@ -1,11 +1,12 @@
-"""What OpenAPI says of refusals: every call may be refused, always with the same object, by one of these classes."""
+"""What the description of the HTTP API says beside what Ninja finds out: refusals, and which bodies may be left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from accounts.wire.refusals import ChatError, RetryInOrder
+from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder
 
-SCHEMA = "Refusal"
+REFUSAL = "Refusal"
+SCHEMAS = "#/components/schemas/"
 
 
 def codes() -> dict[str, list[type[ChatError]]]:
@@ -25,33 +26,44 @@ def _all(base: type[ChatError]) -> Iterator[type[ChatError]]:
 
 def description() -> str:
     """The paragraph that explains errors, with a line for each code."""
-    lines = ["| error_code | status | |", "|---|---|---|"]
-    for code, refusals in codes().items():
-        statuses = ", ".join(dict.fromkeys(str(one.status) for one in refusals))
-        lines.append(
-            f"| {code} | {statuses} | {refusals[-1].summary() if len(refusals) == 1 else 'The request is not well formed.'} |"
-        )
     return "\n".join(
         [
             "End-to-end encrypted, multi-device messaging. Ids are text, bytes are standard base64, times are RFC 3339 in UTC.",
             "",
             "A refusal is `{error, error_code}` and what else is known about it, such as `field`, `retry_after_seconds` or `missing`.",
             "",
-            *lines,
+            "| error_code | status | |",
+            "|---|---|---|",
+            *(_line(code, refusals) for code, refusals in codes().items()),
         ]
     )
 
 
-def with_refusals(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document, in which every operation also has its refusals."""
+def _line(code: str, refusals: Sequence[type[ChatError]]) -> str:
+    statuses = ", ".join(sorted({str(refusal.status) for refusal in refusals}))
+    sentence = InvalidRequest.summary() if InvalidRequest in refusals else refusals[0].summary()
+    return f"| {code} | {statuses} | {sentence} |"
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """The same document, in which every operation also has its refusals, and a body is required only where it has a required field."""
+    schemas = document["components"].setdefault("schemas", {})
     for methods in document["paths"].values():
         for operation in methods.values():
             operation["responses"]["default"] = {
                 "description": "Refused",
-                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{SCHEMA}"}}},
+                "content": {"application/json": {"schema": {"$ref": f"{SCHEMAS}{REFUSAL}"}}},
             }
-    document["components"].setdefault("schemas", {})[SCHEMA] = {
-        "title": SCHEMA,
+            if body := operation.get("requestBody"):
+                name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(SCHEMAS)
+                body["required"] = "required" in schemas[name]
+    schemas[REFUSAL] = _refusal()
+    return document
+
+
+def _refusal() -> dict[str, Any]:
+    return {
+        "title": REFUSAL,
         "type": "object",
         "properties": {
             "error": {"type": "string", "description": "a sentence for a person"},
@@ -65,4 +77,3 @@ def with_refusals(document: dict[str, Any]) -> dict[str, Any]:
         "required": ["error", "error_code"],
         "additionalProperties": True,
     }
-    return document

@@ -59,3 +59,10 @@ def test_every_call_may_be_refused_with_a_known_code() -> None:
             answer = operation["responses"]["default"]["content"]["application/json"]["schema"]
             assert answer == {"$ref": "#/components/schemas/Refusal"}
     assert all(f"| {code} |" in schema["info"]["description"] for code in codes)
+
+
+def test_a_body_may_be_left_out_where_no_field_is_required() -> None:
+    paths = api.get_openapi_schema()["paths"]
+    assert not paths["/api/v1/auth/logout"]["post"]["requestBody"]["required"]
+    assert not paths["/api/v1/conversations/{conversation_id}/leave"]["post"]["requestBody"]["required"]
+    assert paths["/api/v1/auth/refresh"]["post"]["requestBody"]["required"]
