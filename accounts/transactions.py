@@ -1,9 +1,14 @@
 """Transactions of the synchronous road."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 from django.db import connection, transaction
+from psycopg_pool import ConnectionPool
 
 _LIMITS = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '3s'"
 
@@ -15,3 +20,18 @@ def short_transaction() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(_LIMITS)
         yield
+
+
+def heal_connections() -> None:
+    """Have dead connections of this process's pool replaced, in the background.
+
+    Left alone after a restart of PostgreSQL, each of them would cost some later request its whole time-out.
+    """
+    pool: ConnectionPool[Any] | None = getattr(connection, "pool", None)
+    if pool is not None:
+        threading.Thread(target=_check, args=[pool], daemon=True).start()
+
+
+def _check(pool: ConnectionPool[Any]) -> None:
+    with contextlib.suppress(psycopg.Error):
+        pool.check()

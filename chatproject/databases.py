@@ -11,9 +11,16 @@ from chatproject import environment
 SESSION_LIMITS = "-c lock_timeout=2000 -c statement_timeout=3000 -c idle_in_transaction_session_timeout=5000"
 
 
-def decides(url: str) -> dict[str, Any]:
-    """The entry of the relational alias."""
-    return environment.postgresql(url) | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
+# Connections of one web process for its synchronous road. Opening one for every request would be most of what a small request costs.
+POOL = {"min_size": 1, "max_size": 8, "timeout": 3, "max_lifetime": 1800}
+
+
+def decides(url: str, *, pooled: bool = False) -> dict[str, Any]:
+    """The entry of the relational alias; `pooled` for processes that serve."""
+    entry = environment.postgresql(url) | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
+    if pooled:
+        entry["OPTIONS"] = entry["OPTIONS"] | {"pool": POOL}
+    return entry
 
 
 def keeps(url: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from accounts.transactions import heal_connections
 from accounts.wire.refusals import (
     ChatError,
     Forbidden,
@@ -55,8 +56,13 @@ def install(api: NinjaAPI) -> None:
     api.add_exception_handler(HttpError, lambda _request, _failure: refusal_response(InvalidRequest()))
     api.add_exception_handler(Http404, lambda _request, _failure: refusal_response(NotFound()))
     for exception in STORES_DOWN:
-        api.add_exception_handler(exception, lambda _request, _failure: refusal_response(StorageUnavailable()))
+        api.add_exception_handler(exception, lambda _request, _failure: _unavailable())
     api.add_exception_handler(Exception, lambda _request, failure: our_fault(failure))
+
+
+def _unavailable() -> HttpResponse:
+    heal_connections()
+    return refusal_response(StorageUnavailable())
 
 
 def our_fault(failure: Exception | type[Exception]) -> HttpResponse:

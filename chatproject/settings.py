@@ -39,7 +39,7 @@ POSTGRES_URL: str = env.str("POSTGRES_URL", default="") or env.str("DATABASE_URL
 SCYLLADB_URL: str = env.str("SCYLLADB_URL", default="")
 MESSAGES_URL: str = env.str("MESSAGES_URL", default="") or databases.messages_beside(POSTGRES_URL)
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": databases.decides(POSTGRES_URL),
+    "default": databases.decides(POSTGRES_URL, pooled=env.bool("POOL_CONNECTIONS", default=False)),
     "messages": databases.keeps(SCYLLADB_URL or MESSAGES_URL),
 }
 DATABASE_ROUTERS = ["chatproject.routers.DatabaseRouter"]

@@ -12,7 +12,11 @@ def refusal(messages: Sequence[Addressed], expected: Mapping[int, AudienceDevice
     given = {item.device_id: item.registration_id for item in messages}
     if len(given) != len(messages):
         return InvalidRequest("A device is addressed twice.", field="messages")
-    stale = [device_id for device_id in given if device_id in expected and expected[device_id].registration_id != given[device_id]]
+    stale = [
+        device_id
+        for device_id in given
+        if device_id in expected and expected[device_id].registration_id != given[device_id]
+    ]
     if stale:
         return StaleDevices(stale=[str(device_id) for device_id in sorted(stale)])
     missing = [device for device_id, device in expected.items() if device_id not in given]

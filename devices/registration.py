@@ -9,7 +9,7 @@ from django.db import connection
 
 from accounts import otp
 from accounts.models import User
-from accounts.positions import POSITION
+from accounts.positions import OLDEST_OPEN
 from accounts.registering import lock_or_create_user
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import DeviceLimit
@@ -66,7 +66,8 @@ def _again(device: Device, new: NewDevice) -> Device:
     is_reinstalled = bytes(device.identity_key) != new.identity_key
     if is_reinstalled:
         prekeys.forget(device)
-        device.mailbox_from = _position()
+        # Rises with every installation: the log knows by it that what it told the former one has to be told again.
+        device.mailbox_from = max(_oldest_open_position(), device.mailbox_from + 1)
     is_changed = is_reinstalled or device.registration_id != new.registration_id
     _describe(device, new)
     device.linked_by = None
@@ -122,7 +123,8 @@ def _has_primary(user_id: UUID) -> bool:
     return Device.objects.filter(user_id=user_id, active=True, is_primary=True).exists()
 
 
-def _position() -> int:
+def _oldest_open_position() -> int:
+    """Not this transaction's own position: a send that is still open may have a lower one and already be addressed to the new installation."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {POSITION}")
+        cursor.execute(f"SELECT {OLDEST_OPEN}")
         return int(cursor.fetchone()[0])

@@ -12,6 +12,7 @@ from django.db import DatabaseError, close_old_connections
 
 from accounts import limits
 from accounts.addresses import address_behind
+from accounts.transactions import heal_connections
 from accounts.wire.refusals import ChatError, InvalidToken, RateLimited, StorageUnavailable
 from devices.current import CurrentDevice
 from devices.tokens import authenticate
@@ -110,6 +111,7 @@ def _authenticate(access_token: str) -> CurrentDevice:
     try:
         return authenticate(access_token)
     except DatabaseError as failure:
+        heal_connections()
         raise StorageUnavailable from failure
     finally:
         close_old_connections()

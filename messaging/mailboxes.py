@@ -231,7 +231,8 @@ class Delivery:
             self._cursor = await self._store.cursor(self._mailbox)
         first = max(self._session.created_ms - BUCKET_MS, now_ms - RETENTION_MS - BUCKET_MS)
         return Cursor(
-            max(self._cursor.low_position, self._session.mailbox_from), max(self._cursor.low_bucket, bucket_of(first))
+            max(self._cursor.low_position, self._session.mailbox_from - 1),
+            max(self._cursor.low_bucket, bucket_of(first)),
         )
 
     async def _move_cursor(self, mark: Watermark, oldest: "_Oldest") -> None:

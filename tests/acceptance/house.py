@@ -128,7 +128,7 @@ class House:
     def postgres_url(self, database: str = "waypost") -> str:
         """How to reach its PostgreSQL as its owner: asked of a worker's environment."""
         url = self.workers()[0].environ()["POSTGRES_URL"]
-        return url.replace("/waypost?", f"/{database}?")
+        return str(url.replace("/waypost?", f"/{database}?"))
 
     def worker_environment(self, name: str) -> str:
         return str(self.workers()[0].environ()[name])

@@ -97,7 +97,7 @@ class Talker:
             await self._socket.say(frame | {"ref": ref})
         except (OSError, AssertionError, websockets.WebSocketException):
             return {"type": "gone"}
-        result = await answer
+        result: JsonObject = await answer
         if result["type"] != "gone":
             self.slowest = max(self.slowest, asyncio.get_running_loop().time() - began)
         return result

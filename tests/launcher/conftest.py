@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # it has no annotations
+import psutil
 import pytest
 
 from chatproject.launcher.postgres import PostgresServer
