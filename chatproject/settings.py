@@ -206,6 +206,8 @@ LOGGING: dict[str, Any] = {
         "cassandra": {"level": "WARNING"},
         # Django's request log names paths of refused calls; refusals are counted, not logged.
         "django.request": {"level": "ERROR"},
+        # Whoever names another host is refused; a traceback for each would let strangers fill the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
