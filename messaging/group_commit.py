@@ -149,8 +149,9 @@ class GroupCommit:
             expired = queue.popleft()
             expired.resolve(StorageUnavailable())
             self._fail_chain(expired.send)
+        # Failing a chain may have emptied the queue, and taken it out, already.
         if not queue:
-            del self._queues[conversation_id]
+            self._queues.pop(conversation_id, None)
 
     async def _commit(self, batch: Sequence[_Queued], *, waiting: bool) -> Committed:
         sends = [item.send for item in batch]

@@ -200,3 +200,22 @@ async def test_one_busy_conversation_does_not_starve_the_others(log: ScriptedLog
     await asyncio.gather(commits.submit(a_send(calm)), *flood)
     [batch] = [batch for batch in log.batches if any(send.conversation_id == calm for send in batch)]
     assert log.batches.index(batch) <= 1
+
+
+async def test_a_chain_that_expires_whole_takes_nobody_else_out_of_the_queue(
+    log: ScriptedLog, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "QUEUE_SECONDS", 0.05)
+    log.gate.clear()
+    in_flight = commits.submit(a_send(uuid4()))
+    await asyncio.sleep(0)
+    held = uuid4()
+    chain = [commits.submit(a_send(held)) for _ in range(2)]
+    await asyncio.sleep(0.06)
+    bystander = commits.submit(a_send(uuid4()))
+    # The batch takes up the bystander first, then meets the chain: its head has waited too long, the rest is only behind it.
+    commits._queues.move_to_end(held)
+    log.gate.set()
+    assert isinstance(await in_flight, Sent)
+    assert isinstance(await asyncio.wait_for(bystander, 1), Sent)
+    assert [type(await answer) for answer in chain] == [StorageUnavailable, RetryInOrder]
