@@ -20,13 +20,13 @@ from accounts import postgresql
 from accounts.arrays import bigints, bools, byteas, texts, uuids
 from accounts.positions import POSITION
 from accounts.postgresql import Connection
-from accounts.wire.refusals import ChatError, InvalidRequest, StorageUnavailable
+from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder, StorageUnavailable
 from conversations import entries as bundles
 from conversations.allocation import Head, Moment
 from conversations.audience import AUDIENCE, Audience, audiences
 from conversations.entries import SYSTEM, LogEntry
-from conversations.planning import Plan, Reading, Start, Target, plan, refuse_all
-from conversations.sends import Committed, Send, Sent
+from conversations.planning import Plan, Reading, Start, Target, is_resendable, plan, refuse_all
+from conversations.sends import SKIPPED, Committed, Send, Sent
 
 # Sent after a commit with `entries`: what is committed and not yet in its store. Whoever does not hear it leaves it to the finisher.
 appended = Signal()
@@ -111,8 +111,26 @@ async def _halved(sends: Sequence[Send], failure: psycopg.Error, *, waiting: boo
         return Committed((refusal,))
     middle = len(sends) // 2
     first = await append(sends[:middle], waiting=waiting)
-    second = await append(sends[middle:], waiting=waiting)
+    second = await _behind(sends[:middle], first, sends[middle:], waiting=waiting)
     return Committed(first.outcomes + second.outcomes, first.entries + second.entries)
+
+
+async def _behind(earlier: Sequence[Send], decided: Committed, later: Sequence[Send], *, waiting: bool) -> Committed:
+    """Commit the second half of a batch, save for what must not overtake the first: order is kept as if it were one transaction."""
+    skipped = {
+        send.conversation_id for send, outcome in zip(earlier, decided.outcomes, strict=True) if outcome == SKIPPED
+    }
+    broken = {send.chain for send, outcome in zip(earlier, decided.outcomes, strict=True) if is_resendable(outcome)}
+    may_go = [send for send in later if send.conversation_id not in skipped and send.chain not in broken]
+    gone = await append(may_go, waiting=waiting) if may_go else Committed(())
+    outcomes = iter(gone.outcomes)
+    return Committed(
+        tuple(
+            SKIPPED if send.conversation_id in skipped else RetryInOrder() if send.chain in broken else next(outcomes)
+            for send in later
+        ),
+        gone.entries,
+    )
 
 
 async def _once_more(sends: Sequence[Send], *, waiting: bool) -> Committed:

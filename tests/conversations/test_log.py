@@ -305,6 +305,47 @@ async def test_one_send_that_postgresql_refuses_does_not_fail_the_batch(
     assert [entry.seq for entry in committed.entries] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_a_batch_taken_apart_lets_nothing_overtake_what_is_to_be_sent_again(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    first = send(conversation, alice_phone, [])
+    poison = send(conversation, bob_phone, [alice_phone], kind="longer than a kind may be, by far")
+    second, bobs = send(conversation, alice_phone, [bob_phone]), send(conversation, bob_phone, [alice_phone])
+    outcomes = (await log.append([first, poison, second, bobs])).outcomes
+    assert [type(outcome) for outcome in outcomes] == [MismatchedDevices, InvalidRequest, RetryInOrder, Sent]
+
+
+async def test_a_batch_taken_apart_skips_a_held_conversation_as_a_whole(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await sync_to_async(group_of_two)(alice_phone, bob_phone)
+    held = [send(conversation, alice_phone, [bob_phone]) for _ in range(2)]
+    poison = send(other, alice_phone, [bob_phone], kind="longer than a kind may be, by far")
+    transaction, held_for = log._transaction, [3]
+
+    async def freed_by_and_by(sends: Any, *, waiting: bool) -> Any:
+        """Somebody holds the conversation while the first half is tried, and lets go before the second."""
+        async with postgresql.connection() as conn:
+            await conn.execute("BEGIN")
+            if held_for[0]:
+                held_for[0] -= 1
+                await conn.execute("SELECT FROM conversations_conversation WHERE id = %s FOR UPDATE", [conversation])
+            return await transaction(sends, waiting=waiting)
+
+    monkeypatch.setattr(log, "_transaction", freed_by_and_by)
+    outcomes = (await log.append([held[0], poison, held[1], send(other, alice_phone, [bob_phone])])).outcomes
+    assert outcomes[0] == outcomes[2] == SKIPPED
+    assert isinstance(outcomes[1], InvalidRequest)
+    assert isinstance(outcomes[3], Sent)
+
+
+def group_of_two(first: Installation, second: Installation) -> UUID:
+    conversation = Conversation.objects.create(kind="group", name="two")
+    for device in (first, second):
+        Member.objects.create(conversation=conversation, user_id=device.user_id, joined_seq=1)
+    return conversation.pk
+
+
 async def test_the_watermark_stays_below_an_open_append(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
