@@ -34,6 +34,8 @@ appended = Signal()
 # For so long the committing process is expected to deposit its entries itself; afterwards a finisher takes them.
 CLAIM_SECONDS = 3
 LARGEST_CLOCK_STEP_MS = 60_000
+# For so long transactions are begun for one batch: on a server too slow for statements to end, halving a hundred sends would take ten minutes.
+TAKING_APART_SECONDS = 4.0
 SPARE_SERIALS = 4
 
 _HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position, archived_at IS NOT NULL, name FROM conversations_conversation"
@@ -87,42 +89,48 @@ POISON = (psycopg.DataError, psycopg.IntegrityError, errors.QueryCanceled)
 RIVALRY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
-async def append(sends: Sequence[Send], *, waiting: bool = False) -> Committed:
+async def append(sends: Sequence[Send], *, waiting: bool = False, until: float | None = None) -> Committed:
     """Commit what can be committed; an outcome for every send, in order.
 
     Never raises for a fault of the database: every send then gets StorageUnavailable, and may or may not be committed if the fault hit the
-    COMMIT itself (sending it again tells). One send that PostgreSQL refuses never fails the others: the batch is halved until it stands alone.
+    COMMIT itself (sending it again tells). One send that PostgreSQL refuses never fails the others: the batch is halved until it stands alone,
+    but no transaction begins after `until` on the monotonic clock, because nobody waits for it any more.
     `waiting` waits up to 2 s for locked rows instead of skipping them.
     """
+    until = time.monotonic() + TAKING_APART_SECONDS if until is None else until
+    if time.monotonic() > until:
+        return Committed(refuse_all(sends))
     try:
         return await _transaction(sends, waiting=waiting)
     except POISON as failure:
-        return await _halved(sends, failure, waiting=waiting)
+        return await _halved(sends, failure, waiting=waiting, until=until)
     except RIVALRY:
         return await _once_more(sends, waiting=waiting)
     except StorageUnavailable as failure:
         return Committed(refuse_all(sends, failure))
 
 
-async def _halved(sends: Sequence[Send], failure: psycopg.Error, *, waiting: bool) -> Committed:
+async def _halved(sends: Sequence[Send], failure: psycopg.Error, *, waiting: bool, until: float) -> Committed:
     if len(sends) == 1:
         timed_out = isinstance(failure, errors.QueryCanceled)
         refusal: ChatError = StorageUnavailable() if timed_out else InvalidRequest("The message cannot be stored.")
         return Committed((refusal,))
     middle = len(sends) // 2
-    first = await append(sends[:middle], waiting=waiting)
-    second = await _behind(sends[:middle], first, sends[middle:], waiting=waiting)
+    first = await append(sends[:middle], waiting=waiting, until=until)
+    second = await _behind(sends[:middle], first, sends[middle:], waiting=waiting, until=until)
     return Committed(first.outcomes + second.outcomes, first.entries + second.entries)
 
 
-async def _behind(earlier: Sequence[Send], decided: Committed, later: Sequence[Send], *, waiting: bool) -> Committed:
+async def _behind(
+    earlier: Sequence[Send], decided: Committed, later: Sequence[Send], *, waiting: bool, until: float
+) -> Committed:
     """Commit the second half of a batch, save for what must not overtake the first: order is kept as if it were one transaction."""
     skipped = {
         send.conversation_id for send, outcome in zip(earlier, decided.outcomes, strict=True) if outcome == SKIPPED
     }
     broken = {send.chain for send, outcome in zip(earlier, decided.outcomes, strict=True) if is_resendable(outcome)}
     may_go = [send for send in later if send.conversation_id not in skipped and send.chain not in broken]
-    gone = await append(may_go, waiting=waiting) if may_go else Committed(())
+    gone = await append(may_go, waiting=waiting, until=until) if may_go else Committed(())
     outcomes = iter(gone.outcomes)
     return Committed(
         tuple(

@@ -339,6 +339,23 @@ async def test_a_batch_taken_apart_skips_a_held_conversation_as_a_whole(
     assert isinstance(outcomes[3], Sent)
 
 
+async def test_on_a_server_too_slow_for_anything_a_batch_is_given_up_in_time(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    async def slow(sends: Any, *, waiting: bool) -> Any:
+        tries.append(len(sends))
+        await asyncio.sleep(0.1)
+        raise psycopg.errors.QueryCanceled
+
+    monkeypatch.setattr(log, "_transaction", slow)
+    monkeypatch.setattr(log, "TAKING_APART_SECONDS", 0.25)
+    outcomes = (await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(64)])).outcomes
+    assert tries == [64, 32, 16]
+    assert {type(outcome) for outcome in outcomes} == {StorageUnavailable, RetryInOrder}
+
+
 def group_of_two(first: Installation, second: Installation) -> UUID:
     conversation = Conversation.objects.create(kind="group", name="two")
     for device in (first, second):
