@@ -5,6 +5,7 @@ that Channels makes before every handler to close old database connections (this
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -68,6 +69,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._listening: hints.Listening | None = None
         self._runtime: Runtime | None = None
         self._bad_frames = 0
+        self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._limit = TokenBuckets(
@@ -190,11 +192,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         try:
             await delivery.run()
         except NotKeepingUp:
-            self._writer.close(NOT_KEEPING_UP)
+            self._leave(NOT_KEEPING_UP)
         except Exception:
             # Without its drain loop a socket would look alive and get nothing: better it comes back.
             logger.exception("a drain failed")
-            self._writer.close(TRY_AGAIN_LATER)
+            self._leave(TRY_AGAIN_LATER)
 
     def _deliver(self, envelopes: Sequence[Envelope]) -> None:
         for envelope in envelopes:
@@ -203,8 +205,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _on_hint(self, hint: Hint) -> None:
         if self._session is None or self._delivery is None:
             return
-        if hint.close is not None and (hint.close.before is None or hint.close.before > self._session.conn_id):
-            self._writer.close(hint.close.code)
+        if hint.close is not None:
+            self._heed(hint.close, self._session)
             return
         if hint.envelopes:
             self._delivery.offer(hint.envelopes)
@@ -214,20 +216,38 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             for notice in hint.notices:
                 self._put(frames.notice_frame(notice))
 
+    def _heed(self, close: Close, session: Session) -> None:
+        """A newer socket's number speaks for itself; that the device is revoked is looked up, because an old hint can be published again."""
+        if close.before is None:
+            self._is_doubtful.set()
+        elif close.before > session.conn_id:
+            self._leave(close.code)
+
     async def _check_session(self, session: Session) -> None:
-        """Close the socket of a device that is gone or connected elsewhere, also when no hint said so."""
+        """Close the socket of a device that is revoked or connected elsewhere, also when no hint said so."""
         while True:
-            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311
+                    await self._is_doubtful.wait()
+            self._is_doubtful.clear()
             try:
                 code = await sessions.closing_code(session)
             except StorageUnavailable:
                 continue
             if code is not None:
-                self._writer.close(code)
+                self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        """Close the socket, and be nobody's ears from now on: a dead connection takes its time to close, and its device may be elsewhere."""
+        self._writer.close(code)
+        if self._listening is not None:
+            self._listening.stop()
 
     # --- what the device says --------------------------------------------------------------------------------------------------
 
     async def _received(self, message: dict[str, Any]) -> None:
+        if self._writer.is_closing:
+            return
         data = message.get("text") if self._codec.is_text else message.get("bytes")
         if data is None:
             self._writer.close(UNSUPPORTED_DATA)

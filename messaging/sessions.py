@@ -10,13 +10,19 @@ from accounts.wire.refusals import InvalidToken
 
 OPEN = """
 UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = current_date
-WHERE id = %s AND active RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint
+WHERE id = %s AND active
+RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint, COALESCE((extract(epoch FROM tokens_since) * 1000000)::bigint, 0)
 """
-STATE = "SELECT conn_id, active FROM devices_device WHERE id = %s"
+# A device that has signed out has no tokens left; one that has signed in again has others since.
+STATE = """
+SELECT d.conn_id, d.active AND u.is_active AND EXISTS (SELECT FROM devices_token_pair t WHERE t.device_id = d.id),
+       COALESCE((extract(epoch FROM d.tokens_since) * 1000000)::bigint, 0)
+FROM devices_device d JOIN accounts_user u ON u.id = d.user_id WHERE d.id = %s
+"""
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One authenticated socket. `conn_id` rises with every socket of the server."""
+    """One authenticated socket. `conn_id` rises with every socket of the server; `tokens_since_us` is when its device signed in."""
 
     user_id: UUID
     device_id: int
@@ -24,6 +30,7 @@ class Session(msgspec.Struct, frozen=True):
     conn_id: int
     mailbox_from: int
     created_ms: int
+    tokens_since_us: int = 0
 
 
 async def open_session(user_id: UUID, device_id: int, device_number: int) -> Session:
@@ -35,9 +42,9 @@ async def open_session(user_id: UUID, device_id: int, device_number: int) -> Ses
 
 
 async def closing_code(session: Session) -> int | None:
-    """Why this socket has to close: 4401 the device is gone, 4409 it has a newer socket; None: it may stay."""
+    """Why this socket has to close: 4401 what let it in is revoked, 4409 the device has a newer one; None: it may stay."""
     row = await _one(STATE, session.device_id)
-    if row is None or not row[1]:
+    if row is None or not row[1] or row[2] != session.tokens_since_us:
         return 4401
     return 4409 if row[0] > session.conn_id else None
 

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 SendBytes = Callable[[bytes], Awaitable[None]]
 SendClose = Callable[[int], Awaitable[None]]
 
-# Answers and notices (envelopes have their own window) that a client may leave unread.
+# What a client may leave unread. Envelopes have their own window, but a client may acknowledge what it never read: it can be found in the history.
 MOST_QUEUED = 4096
+MOST_QUEUED_BYTES = 8 * 1024 * 1024
 
 
 class SocketWriter:
@@ -18,18 +19,25 @@ class SocketWriter:
         self._send = send
         self._close = close
         self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
         self._closing: int | None = None
         self._wake = asyncio.Event()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more is written than what is queued."""
+        return self._closing is not None
 
     def put(self, frame: bytes) -> None:
         """Queue one frame; ignored once the socket is closing."""
         if self._closing is not None:
             return
-        if len(self._queue) >= MOST_QUEUED:
+        if len(self._queue) >= MOST_QUEUED or self._queued_bytes > MOST_QUEUED_BYTES:
             self._queue.clear()
             self.close(4408)
             return
         self._queue.append(frame)
+        self._queued_bytes += len(frame)
         self._wake.set()
 
     def close(self, code: int) -> None:
@@ -45,5 +53,7 @@ class SocketWriter:
                 await self._wake.wait()
                 self._wake.clear()
             while self._queue:
-                await self._send(self._queue.popleft())
+                frame = self._queue.popleft()
+                self._queued_bytes -= len(frame)
+                await self._send(frame)
         await self._close(self._closing)

@@ -1,0 +1,48 @@
+"""The writing half of a socket, with a client that does not read."""
+
+import asyncio
+
+from messaging.writer import MOST_QUEUED_BYTES, SocketWriter
+
+
+class DeafClient:
+    """Takes nothing until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.got: list[bytes] = []
+        self.closed_with: int | None = None
+
+    async def send(self, frame: bytes) -> None:
+        await self.goes_on.wait()
+        self.got.append(frame)
+
+    async def close(self, code: int) -> None:
+        self.closed_with = code
+
+
+async def test_what_a_deaf_client_leaves_unread_is_bounded_in_bytes_and_then_it_is_closed() -> None:
+    client = DeafClient()
+    writer = SocketWriter(client.send, client.close)
+    task = asyncio.create_task(writer.run())
+    frame = b"x" * 100_000
+    for _ in range(1000):
+        writer.put(frame)
+        await asyncio.sleep(0)
+        assert writer._queued_bytes <= MOST_QUEUED_BYTES + len(frame)
+    assert writer.is_closing
+    client.goes_on.set()
+    await task
+    assert client.closed_with == 4408
+    assert len(client.got) < 10, "what was queued is dropped: the device reads it when it comes back"
+
+
+async def test_what_is_queued_before_a_close_is_written_and_nothing_after_it() -> None:
+    client = DeafClient()
+    client.goes_on.set()
+    writer = SocketWriter(client.send, client.close)
+    writer.put(b"before")
+    writer.close(4401)
+    writer.put(b"after")
+    await writer.run()
+    assert (client.got, client.closed_with) == ([b"before"], 4401)
