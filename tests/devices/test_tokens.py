@@ -146,6 +146,10 @@ def test_every_claim_counts(alice_phone: Installation, mallory: Installation, se
     assert not works(forged(token, settings, header={"kid": "k2"}))
 
 
+def test_a_token_made_by_a_process_whose_clock_is_ahead_is_good(alice_phone: Installation, settings: Any) -> None:
+    assert works(forged(alice_phone.access_token, settings, iat=int(time.time()) + 30))
+
+
 def test_signing_keys_rotate_without_logging_anyone_out(alice_phone: Installation, settings: Any) -> None:
     settings.TOKEN_KEYS = ["k2:another-secret-of-a-good-length-000000000000", *settings.TOKEN_KEYS]
     assert works(alice_phone.access_token)
