@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from accounts import limits
-from accounts.addresses import address_behind
+from accounts.addresses import address_behind, counted_as
 from accounts.transactions import heal_connections
 from accounts.wire.refusals import ChatError, InvalidToken, RateLimited, StorageUnavailable
 from devices.current import CurrentDevice
@@ -81,7 +81,7 @@ def _check_origin(origin: str | None) -> None:
 async def _count(scope: dict[str, Any], headers: dict[str, str]) -> None:
     address = address_behind((scope.get("client") or [None])[0], headers.get("x-forwarded-for"))
     try:
-        await sync_to_async(limits.spend, thread_sensitive=False)(PER_MINUTE, address)
+        await sync_to_async(limits.spend, thread_sensitive=False)(PER_MINUTE, counted_as(address))
     except RateLimited as refusal:
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, refusal) from refusal
 

@@ -41,9 +41,9 @@ class Sending:
 
         Where it was queued behind one that has to be repeated it is submitted again: only its own merits count.
         """
-        outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest))
                 while isinstance(outcome, RetryInOrder):
                     outcome = await asyncio.shield(self._commits.submit(send))
         except TimeoutError as failure:
