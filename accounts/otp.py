@@ -24,8 +24,6 @@ from accounts.wire.refusals import InvalidOtp, InvalidToken, RateLimited, Storag
 CODE_SECONDS = 180
 TOKEN_SECONDS = 600
 CHECKS = 5
-DAY_SECONDS = 86_400
-HOUR_SECONDS = 3_600
 
 # Refuses with the seconds to wait, or counts the request everywhere and keeps the session: {1, delay now in force}.
 _REQUEST = """

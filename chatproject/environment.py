@@ -1,4 +1,4 @@
-"""Connection URLs and Django settings: the one place that knows how a URL becomes a database, a cache or a gateway."""
+"""Connection URLs: what the URL of a PostgreSQL database or of a message cluster says, in the words of Django's settings."""
 
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -38,7 +38,6 @@ def cassandra(url: str) -> dict[str, Any]:
         )
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     return {
-        "engine": parts.scheme,
         "hosts": hosts,
         "port": ports[0],
         "keyspace": keyspace,

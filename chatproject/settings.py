@@ -204,12 +204,11 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "cassandra": {"level": "WARNING"},
-        # Django's request log names paths of refused calls; refusals are counted, not logged.
+        # Django's request log names the paths of refused calls; a refusal is no event in the server's life.
         "django.request": {"level": "ERROR"},
         # Whoever names another host is refused; a traceback for each would let strangers fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }
-SILENCED_SYSTEM_CHECKS: list[str] = []
 
 require_production_settings(globals())

@@ -1,6 +1,6 @@
 """The scalar types of the protocol. Nothing is converted: "5" is not 5, and a UUID in capitals is no UUID.
 
-Requests are made of the strict types (`Uuid`, `Dec`, `Base64`, `Text` …), answers of the `…Out` types, which turn server values into wire
+Requests are made of the strict types (`Uuid`, `Dec`, `Base64`, `Name` …), answers of the `…Out` types, which turn server values into wire
 text. Control over whole documents (NUL, depth, duplicate keys) is in `json_text`.
 """
 
@@ -87,18 +87,6 @@ def exactly(size: int) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
-def at_most(size: int) -> BeforeValidator:
-    """Base64 text of at most `size` bytes."""
-
-    def parse(value: object) -> bytes:
-        decoded = parse_base64(value)
-        if len(decoded) > size:
-            raise _refused(kind="base64", sentence=f"must be base64 of at most {size} bytes")
-        return decoded
-
-    return BeforeValidator(parse)
-
-
 def shown_text(value: object) -> object:
     """Text that others see beside their own: no control characters, nothing that reverses what stands around it."""
     if isinstance(value, str) and any(unicodedata.category(char) == "Cc" or char in _BIDI_CONTROLS for char in value):
@@ -128,7 +116,6 @@ Uuid = Annotated[UUID, BeforeValidator(parse_uuid), _UUID_SCHEMA]
 Dec = Annotated[int, BeforeValidator(parse_dec), _DEC_SCHEMA]
 Base64 = Annotated[bytes, BeforeValidator(parse_base64), _BYTES_SCHEMA]
 Base64Of32 = Annotated[bytes, exactly(32), _BYTES_SCHEMA]
-Base64Of64 = Annotated[bytes, exactly(64), _BYTES_SCHEMA]
 Time = Annotated[datetime, BeforeValidator(parse_time), _TIME_SCHEMA]
 Name = Annotated[str, text(1, 100), BeforeValidator(shown_text)]
 

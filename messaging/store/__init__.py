@@ -36,13 +36,3 @@ def _configured() -> MessageStore:
     from messaging.store.profiles import cluster_config  # noqa: PLC0415
 
     return CassandraStore(cluster_config(settings.DATABASES["messages"]))
-
-
-def local_dc() -> str:
-    """The data centre this process's reads and writes are a quorum of; PostgreSQL has none."""
-    if settings.MESSAGES_ENGINE == "postgresql":
-        return ""
-    from messaging.store.profiles import cluster_config  # noqa: PLC0415
-
-    dc: str = cluster_config(settings.DATABASES["messages"])["dc"]
-    return dc
