@@ -35,10 +35,11 @@ SUMMARIES = {
 CLOSE_CODES = {
     consumers.PROTOCOL_ERROR: "the third frame that was no map with a string `type`",
     consumers.UNAUTHENTICATED: "not authenticated within 5 s, or the device's tokens have ended",
-    consumers.NOT_KEEPING_UP: "envelopes were sent twice and not acknowledged",
+    consumers.NOT_KEEPING_UP: "envelopes were sent twice and not acknowledged, or the client does not read",
     consumers.CONNECTED_ELSEWHERE: "the device has a newer socket",
     consumers.TOO_FAST: "too many frames",
     consumers.UNSUPPORTED_DATA: "a binary frame on a JSON socket, or a text frame on a MessagePack socket",
+    1007: "text that is not UTF-8",
     1009: "a frame above 256 KiB",
     1012: "the server is being restarted",
     consumers.TRY_AGAIN_LATER: "PostgreSQL was not there to authenticate, or the server has failed: come back",

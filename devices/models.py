@@ -41,7 +41,7 @@ class Device(models.Model):
     # The highest key_id ever uploaded, per kind: one at or below it is never put into the pool again.
     highest_prekey_id = models.IntegerField(default=-1, db_default=-1)
     highest_pq_prekey_id = models.IntegerField(default=-1, db_default=-1)
-    # When the present line of tokens began: it ends for good TOKENS_LAST after it.
+    # When the present line of tokens began: it ends for good `tokens.LINE_LASTS` after that.
     tokens_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:

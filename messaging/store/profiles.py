@@ -85,8 +85,9 @@ def cluster_options(config: Mapping[str, Any], *, default_rows: Any = named_tupl
 def django_database(config: Mapping[str, Any]) -> dict[str, Any]:
     """The DATABASES entry for django-cassandra-engine.
 
-    cqlengine wants rows as dictionaries. It connects at first use (else every command would need a server), and again after a failed first use. The level of consistency stands in
-    the profiles alone, because the engine takes its own options out of this dictionary at the first connection.
+    cqlengine wants rows as dictionaries. It connects at first use (else every command would need a server), and again after a failed first
+    use. The level of consistency stands in the profiles alone, because the engine takes its own options out of this dictionary at the first
+    connection.
     """
     return {
         "ENGINE": "django_cassandra_engine",

@@ -49,9 +49,9 @@ class MessageStore(Protocol):
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
         """Afterwards each entry has its history row and each recipient device its mailbox row, readable by everyone.
 
-        Device ids are unique in the installation. An entry that `deletes_seq` another one has emptied that one's history row, whichever of
-        the two comes first. Mailbox rows end at kept_ms + RETENTION_MS or at
-        `expires_ms`, whichever is earlier. A row that is already acknowledged stays acknowledged and without its ciphertext.
+        Device ids are unique in the installation. An entry with a `deletes_seq` empties the history row of that seq, whichever of the two
+        comes first. Mailbox rows end at kept_ms + RETENTION_MS or at `expires_ms`, whichever is earlier. A row that is already acknowledged
+        stays acknowledged and without its ciphertext.
         """
 
     async def pending(
