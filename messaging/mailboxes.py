@@ -173,6 +173,7 @@ class Delivery:
         Only a complete pass may move the cursor or say that the queue is empty, and only by what was true when it began.
         """
         self._cut = False
+        is_resumed = self._unfinished is not None
         reading, self._unfinished = self._unfinished or await self._begin_pass(), None
         while True:
             read = await self._store.pending(
@@ -188,6 +189,9 @@ class Delivery:
                 break
             reading.page = read.next_page
         await self._end_pass(reading)
+        if is_resumed:
+            # What was deposited meanwhile on a page already left behind had no room in the window when its hint came.
+            self._dirty.set()
 
     async def _begin_pass(self) -> "_Pass":
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
@@ -229,7 +233,11 @@ class Delivery:
         """Where this pass begins: at the stored cursor, but never before the device or the retention began."""
         if self._cursor is None:
             self._cursor = await self._store.cursor(self._mailbox)
-        first = max(self._session.created_ms - BUCKET_MS, now_ms - RETENTION_MS - BUCKET_MS)
+        if self._cursor.low_bucket > bucket_of(now_ms - DAY_MS):
+            # No cursor moves so far: the clock was set back since. Positions know no clock, buckets begin anew.
+            self._cursor = Cursor(self._cursor.low_position)
+        created_ms = min(self._session.created_ms, now_ms)
+        first = max(created_ms - BUCKET_MS, now_ms - RETENTION_MS - BUCKET_MS)
         return Cursor(
             max(self._cursor.low_position, self._session.mailbox_from - 1),
             max(self._cursor.low_bucket, bucket_of(first)),

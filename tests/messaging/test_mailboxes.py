@@ -20,6 +20,7 @@ from messaging.envelopes import Cursor, Envelope, Mailbox
 from messaging.mailboxes import Delivery
 from messaging.sessions import Session
 from messaging.store.memory import MemoryStore
+from messaging.store.protocol import bucket_of
 from tests.cast import Installation
 from tests.conversations_of import direct, send
 from tests.waiting import until
@@ -229,3 +230,36 @@ async def test_an_ack_tells_the_sender_once_it_is_written(db: None, device: Devi
     async with again.connected():
         await until(lambda: again.emptied == 1)
         assert again.seqs == []
+
+
+async def test_what_is_deposited_behind_a_cut_pass_does_not_wait_for_the_sweep(db: None, device: Device) -> None:
+    await device.store.deposit(entries(device.mailbox, range(1, 601)))
+    async with device.connected():
+        await until(lambda: len(device.sent) == 256)
+        await device.acknowledge(*range(1, 257))
+        await until(lambda: len(device.sent) == 512)
+        # Of an older transaction, so its place is on a page that the pass has left behind; and the window has no room for its hint.
+        late = entries(device.mailbox, [1000], base=-900)
+        await device.store.deposit(late)
+        page = await device.store.pending(device.mailbox, since=Cursor(), now_ms=time.time_ns() // 10**6)
+        device.delivery.offer(envelope for envelope in page.envelopes if envelope.seq == 1000)
+        assert 1000 not in device.seqs
+        await device.acknowledge(*range(257, 513))
+        await until(lambda: 1000 in device.seqs)
+
+
+async def test_a_cursor_from_a_clock_that_was_set_back_hides_nothing(
+    db: None, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailboxes, "CURSOR_EVERY_SECONDS", 0)
+    bucket = bucket_of(time.time_ns() // 10**6)
+    await device.store.move_cursor(device.mailbox, Cursor(1, bucket + 100), now_ms=0)
+    await device.store.deposit(entries(device.mailbox, [5]))
+    async with device.connected():
+        await until(lambda: device.seqs == [5])
+        await device.acknowledge(5)
+        device.delivery.look()
+        await asyncio.sleep(0.2)
+    moved = await device.store.cursor(device.mailbox)
+    assert moved.low_position >= 5
+    assert moved.low_bucket <= bucket
