@@ -31,7 +31,7 @@ Pool = AsyncConnectionPool[Connection]
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
 # What a lost, stopped or restarting server looks like from here. Programming errors are not among them.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
-# Said of one statement by a server that is well; the caller knows what to do about them.
+# Said of one statement, by a server that is well or has just been stopped for a while.
 OF_THE_STATEMENT = (errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -79,17 +79,20 @@ async def _configure(conn: Connection) -> None:
 
 
 @asynccontextmanager
-async def connection(alias: str = "default") -> AsyncIterator[Connection]:
+async def connection(alias: str = "default", *, statement_faults: bool = False) -> AsyncIterator[Connection]:
     """A connection for one transaction, rolled back if it raises.
 
-    Raises StorageUnavailable for anything an unreachable or overloaded server does; what concerns one statement alone comes as it is.
+    Raises StorageUnavailable for anything an unreachable or overloaded server does. With `statement_faults` a deadlock or a statement that took
+    too long comes as it is, for callers who then do something else than trying again later.
     """
     source = await pool(alias)
     try:
         async with source.connection() as conn:
             yield conn
-    except OF_THE_STATEMENT:
-        raise
+    except OF_THE_STATEMENT as failure:
+        if statement_faults:
+            raise
+        raise StorageUnavailable from failure
     except errors.LockNotAvailable as failure:
         raise StorageUnavailable from failure
     except UNAVAILABLE as failure:

@@ -1,0 +1,55 @@
+"""A PostgreSQL that is stopped for a while and goes on: its statements take too long, and afterwards everything is as before."""
+
+import asyncio
+
+import psycopg
+import pytest
+from asgiref.sync import sync_to_async
+
+from accounts import postgresql
+from accounts.wire.refusals import StorageUnavailable
+from conversations import log, outbox
+from messaging import relay as relays
+from messaging import runtime
+from messaging.store.memory import MemoryStore
+from tests.cast import Installation
+from tests.conversations_of import direct, send
+from tests.waiting import until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
+
+SLOW = "SELECT pg_sleep(5), %s::text, %s::text, %s::text"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements may take a tenth of a second."""
+    monkeypatch.setattr(postgresql, "SESSION_LIMITS", "-c statement_timeout=100")
+
+
+async def test_a_statement_that_takes_too_long_is_a_store_that_is_not_available(impatient: None) -> None:
+    with pytest.raises(StorageUnavailable):
+        async with postgresql.connection() as conn:
+            await conn.execute("SELECT pg_sleep(5)")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        async with postgresql.connection(statement_faults=True) as conn:
+            await conn.execute("SELECT pg_sleep(5)")
+
+
+async def test_the_finisher_outlives_a_stall(
+    impatient: None, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr(runtime, "message_store", lambda: store)
+    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLAIM", SLOW)
+    finisher = asyncio.create_task(runtime.Runtime().relay.finish_for_ever())
+    try:
+        await asyncio.sleep(0.5)
+        monkeypatch.undo()
+        conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+        await log.append([send(conversation, alice_phone, [bob_phone])])
+        await until(lambda: bool(store._mailboxes))
+    finally:
+        finisher.cancel()
+        await asyncio.gather(finisher, return_exceptions=True)
