@@ -1,6 +1,5 @@
 """People in the web admin: who they are, never what they keep secret. `devices.admin` adds what concerns their devices."""
 
-import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -9,10 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.models import User
-from accounts.phones import hash_phone
-
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-
+from accounts.phones import E164, hash_phone
 
 if TYPE_CHECKING:
     UserModelAdmin = admin.ModelAdmin[User]
@@ -93,7 +89,7 @@ class PeopleAdmin(UserModelAdmin):
 
 
 def _exact(term: str) -> dict[str, Any] | None:
-    if _PHONE.fullmatch(term):
+    if E164.fullmatch(term):
         return {"phone_hash": hash_phone(term)}
     try:
         return {"pk": UUID(term)}

@@ -13,12 +13,12 @@ from django.conf import settings
 from accounts.derivation import key_from
 from accounts.wire.refusals import InvalidRequest
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def require_phone_number(text: str) -> str:
     """The number itself. Raises InvalidRequest unless it is E.164 and of a length its country knows."""
-    if not _E164.fullmatch(text) or not _is_possible(text):
+    if not E164.fullmatch(text) or not _is_possible(text):
         raise InvalidRequest(sentence="The phone number must be a possible one, in E.164 form.", field="phone_number")
     return text
 

@@ -1,6 +1,5 @@
 """Web workers on a port of their own, as the launcher starts them; but a worker that dies here stays dead, and the run fails."""
 
-import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from chatproject.launcher.listening import listen
 from chatproject.launcher.state import open_log
 from chatproject.launcher.together import start_together, stop_together
-from chatproject.launcher.worker import COMMAND, Worker
+from chatproject.launcher.worker import COMMAND, Worker, lifeline
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Installation:
 @contextmanager
 def web_workers(environment: Mapping[str, str], count: int, command: Sequence[str] = COMMAND) -> Iterator[Installation]:
     """Workers that answer; they are stopped in good order afterwards."""
-    with listen({"HOST": "127.0.0.1", "PORT": "0"}) as listener, _life() as life:
+    with listen({"HOST": "127.0.0.1", "PORT": "0"}) as listener, lifeline() as life:
         workers = [_worker(number, listener, life, environment, command) for number in range(1, count + 1)]
         start_together(workers)
         try:
@@ -39,14 +38,3 @@ def _worker(
 ) -> Worker:
     name = f"bench-web-{number}"
     return Worker(name, listener, life=life, log=open_log(name), environment=environment, command=command)
-
-
-@contextmanager
-def _life() -> Iterator[int]:
-    """A pipe whose other end closes with this process, which ends the workers, however it ends."""
-    life, ours = os.pipe()
-    try:
-        yield life
-    finally:
-        os.close(ours)
-        os.close(life)

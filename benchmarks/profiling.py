@@ -2,6 +2,7 @@
 
 import os
 import pstats
+import re
 import signal
 import tempfile
 import time
@@ -89,4 +90,5 @@ def _by_calls(file: Path, window: Window) -> str:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix(f"{CHECKOUT}/").rpartition("site-packages/")[2].rpartition("lib/python3.11/")[2]
+    """Without the folder it lies in: the checkout, site-packages, or Python's own."""
+    return re.sub(r"^.*/(site-packages|lib/python3\.\d+)/", "", name.removeprefix(f"{CHECKOUT}/"))

@@ -21,6 +21,10 @@ WINDOW_ENVELOPES = 256
 WINDOW_BYTES = 1024 * 1024
 LARGEST_CIPHERTEXT = 64 * 1024
 LARGEST_ID = 2**63 - 1
+LARGEST_REGISTRATION_ID = 16383
+# Six devices each of 256 members.
+MOST_ADDRESSED = 1536
+LONGEST_EXPIRY = 10 * 365 * 86400
 RETRY_MS = 1000
 
 Ref = Annotated[str, Meta(max_length=64)] | None
@@ -41,7 +45,7 @@ class AuthenticateFrame(ClientFrame, frozen=True, tag="authenticate"):
 
 class AddressedFields(msgspec.Struct, frozen=True):
     device_id: Dec
-    registration_id: Annotated[int, Meta(ge=1, le=16383)]
+    registration_id: Annotated[int, Meta(ge=1, le=LARGEST_REGISTRATION_ID)]
     ciphertext: bytes | None = None
 
 
@@ -49,11 +53,11 @@ class SendFrame(ClientFrame, frozen=True, tag="send", kw_only=True):
     conversation_id: WireUuid
     client_message_id: WireUuid
     kind: Literal["message", "key_distribution"]
-    messages: Annotated[list[AddressedFields], Meta(max_length=1536)]
+    messages: Annotated[list[AddressedFields], Meta(max_length=MOST_ADDRESSED)]
     shared: bytes | None = None
     reply_to: Dec | None = None
     deletes: Dec | None = None
-    expires_in: Annotated[int, Meta(ge=1, le=10 * 365 * 86400)] | None = None
+    expires_in: Annotated[int, Meta(ge=1, le=LONGEST_EXPIRY)] | None = None
     urgent: bool | None = None
     ref: Ref = None
 

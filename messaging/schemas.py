@@ -13,12 +13,10 @@ from accounts.wire.scalars import Base64, Dec, Uuid
 from conversations.sends import Addressed, Send, Sender, Sent
 from messaging import frames
 from messaging.envelopes import Envelope
-from messaging.frames import LARGEST_ID
+from messaging.frames import LARGEST_ID, LARGEST_REGISTRATION_ID, LONGEST_EXPIRY, MOST_ADDRESSED
 from messaging.history import HistoryPage
 from messaging.resolving import Resolved
 
-MOST_ADDRESSED = 1536
-LONGEST_EXPIRY = 10 * 365 * 86400
 _NO_SEQ = PydanticCustomError("seq", "must be a number of at most 2^63-1")
 
 
@@ -56,7 +54,7 @@ class AddressedIn(Fields):
     """One device, and what is encrypted for it."""
 
     device_id: Dec
-    registration_id: Annotated[int, Field(ge=1, le=16383)]
+    registration_id: Annotated[int, Field(ge=1, le=LARGEST_REGISTRATION_ID)]
     ciphertext: Base64 | None = None
 
 

@@ -4,8 +4,6 @@ import os
 import queue
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from chatproject.launcher.console import say
 from chatproject.launcher.errors import refuse
@@ -17,7 +15,7 @@ from chatproject.launcher.secret import kept_secrets
 from chatproject.launcher.state import CHECKOUT, STATE, only_one, open_log
 from chatproject.launcher.stores import Stores
 from chatproject.launcher.supervisor import Supervisor
-from chatproject.launcher.worker import Worker
+from chatproject.launcher.worker import Worker, lifeline
 
 MARK = "WAYPOST_RUN"
 ORPHAN_PATIENCE_SECONDS = 3.0
@@ -30,19 +28,8 @@ def main(_arguments: list[str]) -> int:
         workers = whole_number(os.environ, "WEB_WORKERS", 2, smallest=1, largest=64)
         # A web worker that a killed launcher left behind may still hold the port.
         end_leftovers(lambda: carrying(f"{MARK}={CHECKOUT}"), signal.SIGTERM, ORPHAN_PATIENCE_SECONDS)
-        with listen(os.environ) as listener, _life() as life:
+        with listen(os.environ) as listener, lifeline() as life:
             return _serve(workers, listener, life)
-
-
-@contextmanager
-def _life() -> Iterator[int]:
-    """The read end of a pipe that closes with us, however we end."""
-    life, ours = os.pipe()
-    try:
-        yield life
-    finally:
-        os.close(ours)
-        os.close(life)
 
 
 def _serve(workers: int, listener: socket.socket, life: int) -> int:

@@ -110,7 +110,7 @@ def _cassandra() -> CassandraNode:
 
 
 def _messages_database(postgres_url: str) -> str:
-    """The URL of `<name>_messages` on the same server, which is made if this user may."""
+    """The URL of `<name>_messages` on the same server (as in `databases.messages_beside`), which is made if this user may."""
     parts = urlsplit(postgres_url)
     name = f"{parts.path.strip('/')}_messages"
     url = urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, parts.fragment))

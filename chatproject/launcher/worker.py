@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +20,17 @@ START_PATIENCE = 60.0
 STOP_PATIENCE = 30.0
 # What the terminal need not show: the log has it.
 QUIET = re.compile(r'"level": ?"(info|debug)"|\[(info|debug) *\]| (INFO|DEBUG) ')
+
+
+@contextlib.contextmanager
+def lifeline() -> Iterator[int]:
+    """The read end of a pipe that closes with us, however we end: workers that hold it go when we go."""
+    life, ours = os.pipe()
+    try:
+        yield life
+    finally:
+        os.close(ours)
+        os.close(life)
 
 
 class Worker:
@@ -38,7 +49,7 @@ class Worker:
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """`life` is the read end of a pipe whose write end the launcher keeps open as long as it lives."""
+        """`life` is what `lifeline` gives."""
         self.name = name
         self.log = log
         self._listener = listener
