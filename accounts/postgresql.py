@@ -29,8 +29,15 @@ Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
-# What a lost, stopped or restarting server looks like from here. Programming errors are not among them.
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
+# What a lost, stopped, restarting or demoted server (it is read-only then) looks like from here. Programming errors are not among them.
+UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    PoolTimeout,
+    TimeoutError,
+    OSError,
+)
 # Said of one statement, by a server that is well or has just been stopped for a while.
 OF_THE_STATEMENT = (errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 

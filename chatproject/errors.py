@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import redis
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
@@ -31,8 +31,10 @@ logger = logging.getLogger(__name__)
 STORES_DOWN = (
     OperationalError,
     InterfaceError,
+    InternalError,
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.InternalError,
     redis.RedisError,
     StoreUnavailable,
 )

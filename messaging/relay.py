@@ -116,9 +116,14 @@ class Relay:
         while True:
             try:
                 entries = await outbox.claim(SOURCE, limit=FINISHER_BATCH)
+                is_finished = bool(entries) and await self._finish(entries)
             except StorageUnavailable:
-                entries = []
-            if not entries or not await self._finish(entries):
+                is_finished = False
+            except Exception as failure:  # noqa: BLE001
+                # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
+                logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
+                is_finished = False
+            if not is_finished:
                 await asyncio.sleep(FINISHER_PAUSE_SECONDS)
 
     async def _finish(self, entries: Sequence[LogEntry]) -> bool:

@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from conversations import log, outbox
+from conversations.models import OutboxRow
 from messaging import relay as relays
 from messaging import runtime
 from messaging.store.memory import MemoryStore
@@ -34,6 +35,32 @@ async def test_a_statement_that_takes_too_long_is_a_store_that_is_not_available(
     with pytest.raises(psycopg.errors.QueryCanceled):
         async with postgresql.connection(statement_faults=True) as conn:
             await conn.execute("SELECT pg_sleep(5)")
+
+
+async def test_a_server_that_is_read_only_is_not_available(db: None) -> None:
+    with pytest.raises(StorageUnavailable):
+        async with postgresql.connection() as conn:
+            await conn.execute("BEGIN READ ONLY; SELECT nextval('conversations_message_serial')")
+
+
+async def test_the_finisher_goes_on_after_an_entry_that_nobody_can_read(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr(runtime, "message_store", lambda: store)
+    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(log, "CLAIM_SECONDS", -1)
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    await log.append([send(conversation, alice_phone, [bob_phone])])
+    await sync_to_async(OutboxRow.objects.update)(bundle=b"unreadable")
+    finisher = asyncio.create_task(runtime.Runtime().relay.finish_for_ever())
+    try:
+        await asyncio.sleep(0.3)
+        await log.append([send(conversation, alice_phone, [bob_phone])])
+        await until(lambda: bool(store._mailboxes))
+    finally:
+        finisher.cancel()
+        await asyncio.gather(finisher, return_exceptions=True)
 
 
 async def test_the_finisher_outlives_a_stall(
