@@ -18,8 +18,8 @@ from chatproject.launcher.state import CHECKOUT
 COMMAND = (str(PYTHON), "-m", "chatproject.serve")
 START_PATIENCE = 60.0
 STOP_PATIENCE = 30.0
-# What the terminal need not show: the log has it.
-QUIET = re.compile(r'"level": ?"(info|debug)"|\[(info|debug) *\]| (INFO|DEBUG) ')
+# What the terminal need not show, because the log has it: date, time, and one of these levels, as settings.LOGGING writes them.
+QUIET = re.compile(r"\S+ \S+ (INFO|DEBUG) ")
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ class Worker:
             for line in stderr:
                 log.write(line)
                 log.flush()
-                if not QUIET.search(line):
+                if not QUIET.match(line):
                     complain(line.rstrip())
 
     def wait(self) -> int:
