@@ -57,6 +57,17 @@ def publish(entries: Iterable[LogEntry]) -> None:
         _publish_to_device(device_id, envelopes)
 
 
+def look(entries: Iterable[LogEntry]) -> None:
+    """Have every recipient device of these look: they are committed, and their store cannot take them now."""
+    for device_id in {recipient.device_id for entry in entries for recipient in entry.recipients}:
+        _tell(device_group(device_id), LOOK)
+
+
+def notify_device(device_id: int, notice: Notice) -> None:
+    """Tell one device, if it is connected."""
+    _tell(device_group(device_id), Hint(notices=(notice,)))
+
+
 def _publish_to_device(device_id: int, envelopes: list[Envelope]) -> None:
     group = device_group(device_id)
     if _tell_here(group, Hint(envelopes=tuple(envelopes))):

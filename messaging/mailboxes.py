@@ -32,7 +32,7 @@ REMEMBERED_ACKS = 4096
 SUBSCRIBED_WITHIN_SECONDS = 0.1
 SWEEP_SECONDS = 30.0
 SWEEP_WITHOUT_HINTS_SECONDS = 5.0
-RETRY_SECONDS = 1.5
+RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
 UNANSWERED_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
@@ -175,6 +175,25 @@ class Delivery:
         self._cut = False
         is_resumed = self._unfinished is not None
         reading, self._unfinished = self._unfinished or await self._begin_pass(), None
+        try:
+            is_complete = await self._read_mailbox(reading)
+        except StoreUnavailable:
+            # A store that is down does not hide what the outbox has.
+            if reading.undeposited is not None:
+                self.offer(reading.undeposited.envelopes)
+            raise
+        if is_complete:
+            await self._end_pass(reading)
+            if is_resumed:
+                # What was deposited meanwhile on a page already left behind had no room in the window when its hint came.
+                self._dirty.set()
+        else:
+            self._unfinished = reading
+
+    async def _read_mailbox(self, reading: "_Pass") -> bool:
+        """Offer page after page. Whether the end was reached before the window was full."""
+        if reading.since is None:
+            reading.since = await self._since(reading.now_ms)
         while True:
             read = await self._store.pending(
                 self._mailbox, since=reading.since, now_ms=reading.now_ms, page=reading.page, limit=PAGE
@@ -182,23 +201,16 @@ class Delivery:
             for envelope in read.envelopes:
                 reading.oldest.note(envelope)
             self.offer(read.envelopes)
-            if self._cut:
-                self._unfinished = reading
-                return
-            if read.next_page is None:
-                break
+            if self._cut or read.next_page is None:
+                return not self._cut
             reading.page = read.next_page
-        await self._end_pass(reading)
-        if is_resumed:
-            # What was deposited meanwhile on a page already left behind had no room in the window when its hint came.
-            self._dirty.set()
 
     async def _begin_pass(self) -> "_Pass":
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
         mark = await self._watermark()
         undeposited = await self._undeposited() if mark is not None else None
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
-        return _Pass(mark, undeposited, now_ms, await self._since(now_ms))
+        return _Pass(mark, undeposited, now_ms)
 
     async def _end_pass(self, reading: "_Pass") -> None:
         if reading.mark is not None:
@@ -297,11 +309,11 @@ class Delivery:
 class _Pass:
     """A pass over the mailbox: what it began with, the page it is at, and the oldest un-acknowledged row it has seen."""
 
-    def __init__(self, mark: Watermark | None, undeposited: _Undeposited | None, now_ms: int, since: Cursor) -> None:
+    def __init__(self, mark: Watermark | None, undeposited: _Undeposited | None, now_ms: int) -> None:
         self.mark = mark
         self.undeposited = undeposited
         self.now_ms = now_ms
-        self.since = since
+        self.since: Cursor | None = None
         self.page: bytes | None = None
         self.oldest = _Oldest()
 

@@ -37,9 +37,11 @@ Publish = Callable[[Sequence[LogEntry]], None]
 class Relay:
     """Takes committed entries to their store and tells their recipients."""
 
-    def __init__(self, store: MessageStore, publish: Publish) -> None:
+    def __init__(self, store: MessageStore, publish: Publish, look: Publish) -> None:
+        """`publish` tells the recipients of deposited entries; `look` has those of entries that cannot be deposited now look into the outbox."""
         self._store = store
         self._publish = publish
+        self._look = look
         self._committed: deque[tuple[float, LogEntry]] = deque()
         self._deposited: list[tuple[UUID, int]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +53,7 @@ class Relay:
         """These are committed: deposit them soon. Returns at once, never raises."""
         if self.store_is_down:
             # Nothing is lost and nothing piles up here: the outbox has them, and the finisher tries the store again.
+            self._look(entries)
             return
         now = time.monotonic()
         self._committed.extend((now, entry) for entry in entries)
@@ -62,6 +65,7 @@ class Relay:
         try:
             while batch := self._next_batch():
                 if not await self._deposit(batch):
+                    self._look([*batch, *(entry for _, entry in self._committed)])
                     self._committed.clear()
         finally:
             self._depositing = False

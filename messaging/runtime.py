@@ -27,7 +27,7 @@ class Runtime:
 
     def __init__(self) -> None:
         self.store = message_store()
-        self.relay = Relay(self.store, hints.publish)
+        self.relay = Relay(self.store, hints.publish, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
         self.acks = AckWriter(self.store, receipts.announce)

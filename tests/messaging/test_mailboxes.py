@@ -20,7 +20,7 @@ from messaging.envelopes import Cursor, Envelope, Mailbox
 from messaging.mailboxes import Delivery
 from messaging.sessions import Session
 from messaging.store.memory import MemoryStore
-from messaging.store.protocol import bucket_of
+from messaging.store.protocol import StoreUnavailable, bucket_of
 from tests.cast import Installation
 from tests.conversations_of import direct, send
 from tests.waiting import until
@@ -263,3 +263,24 @@ async def test_a_cursor_from_a_clock_that_was_set_back_hides_nothing(
     moved = await device.store.cursor(device.mailbox)
     assert moved.low_position >= 5
     assert moved.low_bucket <= bucket
+
+
+class SilentStore(MemoryStore):
+    """A store that is down for readers."""
+
+    async def cursor(self, mailbox: Mailbox) -> Cursor:
+        raise StoreUnavailable
+
+
+async def test_a_store_that_is_down_does_not_hide_what_is_committed(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailboxes, "RETRY_SECONDS", 0.05)
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    await log.append([send(conversation, alice_phone, [bob_phone])])
+    bob = Device(Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id)), SilentStore())
+    async with bob.connected():
+        await until(lambda: bob.seqs == [1])
+        await log.append([send(conversation, alice_phone, [bob_phone])])
+        await until(lambda: bob.seqs == [1, 2])
+        assert bob.emptied == 0, "the mailbox was not read"

@@ -51,8 +51,13 @@ def told() -> list[LogEntry]:
 
 
 @pytest.fixture
-def relay(store: MoodyStore, told: list[LogEntry]) -> Relay:
-    return Relay(store, told.extend)
+def looking() -> list[LogEntry]:
+    return []
+
+
+@pytest.fixture
+def relay(store: MoodyStore, told: list[LogEntry], looking: list[LogEntry]) -> Relay:
+    return Relay(store, told.extend, looking.extend)
 
 
 @pytest.fixture
@@ -93,20 +98,25 @@ async def test_what_is_committed_is_deposited_told_and_forgotten(
     assert await outbox.weight() == (0, 0)
 
 
-async def test_nobody_is_told_of_what_the_store_does_not_have_and_the_outbox_keeps_it(
+async def test_while_the_store_is_down_recipients_are_told_to_look_and_the_outbox_keeps_it(
     relay: Relay,
     store: MoodyStore,
     told: list[LogEntry],
+    looking: list[LogEntry],
     conversation: UUID,
     alice_phone: Installation,
     bob_phone: Installation,
 ) -> None:
     store.is_down = True
-    relay.take(await commit(conversation, alice_phone, bob_phone))
+    first = await commit(conversation, alice_phone, bob_phone)
+    relay.take(first)
     await relay.drain()
+    second = await commit(conversation, alice_phone, bob_phone)
+    relay.take(second)
     assert told == []
+    assert looking == [*first, *second]
     assert relay.store_is_down
-    assert (await outbox.weight())[0] == 1
+    assert (await outbox.weight())[0] == 2
 
 
 async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_is_back(
@@ -143,7 +153,7 @@ async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
     relay: Relay, store: MoodyStore, conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     entries = await commit(conversation, alice_phone, bob_phone, 4)
-    rival = Relay(store, lambda entries: None)
+    rival = Relay(store, lambda entries: None, lambda entries: None)
     await asyncio.gather(relay._finish(entries), rival._finish(entries), rival._finish(entries))
     relay.take(entries)
     await relay.drain()
