@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.limits import Limit, WithoutRedis, require, spend
 from accounts.transactions import short_transaction
@@ -14,9 +14,13 @@ from devices.current import CurrentDevice
 from devices.holdings import active_devices
 from devices.models import Device, OneTimePrekey, SignedPrekey
 from devices.public_keys import Prekey
+from devices.signals import prekeys_low
 
 PER_CALLER = Limit("BUNDLES_PER_10_MIN", 600, WithoutRedis.REFUSE)
 PER_TARGET = Limit("BUNDLES_PER_TARGET_HOUR", 3600, WithoutRedis.REFUSE)
+
+# A device with fewer one-time prekeys than this is asked for more.
+LOW_POOL = 20
 
 # Shared with other readers, not with a new installation of the device: identity and prekeys of a bundle belong together.
 _HOLD = "SELECT id FROM devices_device WHERE id = ANY(%s) AND active ORDER BY id FOR SHARE"
@@ -72,7 +76,16 @@ def _take(device_ids: Sequence[int]) -> Sequence[Bundle]:
         raise NotFound
     held = [device.pk for device in devices]
     signed, taken = prekeys.signed_prekeys(held), prekeys.take(held)
+    for device in devices:
+        _announce_low_pool(device)
     return [_bundle(device, signed, taken) for device in devices]
+
+
+def _announce_low_pool(device: Device) -> None:
+    left = prekeys.count(device.pk)
+    if left.curve < LOW_POOL:
+        facts = {"user_id": device.user_id, "device_id": device.pk, "count": left.curve, "pq_count": left.pq}
+        transaction.on_commit(lambda: prekeys_low.send_robust(sender=Device, **facts))
 
 
 def _bundle(device: Device, signed: dict[tuple[int, str], Prekey], taken: dict[tuple[int, str], Prekey]) -> Bundle:

@@ -9,6 +9,9 @@ from django.dispatch import Signal
 # Sent with user_id: UUID, device_id: int, reason: Reason.
 device_changed = Signal()
 
+# Sent with user_id: UUID, device_id: int, count: int, pq_count: int, when a bundle left the device's pool low.
+prekeys_low = Signal()
+
 
 class Reason(enum.StrEnum):
     """Why a device changed. After each of these its sockets are to be closed (4401): its tokens are gone, or replaced by new ones."""

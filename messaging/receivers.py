@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from conversations.models import Member
-from devices.signals import Reason, device_changed
+from devices.signals import Reason, device_changed, prekeys_low
 from messaging import hints, runtime
-from messaging.envelopes import Close, DevicesChanged
+from messaging.envelopes import Close, DevicesChanged, PrekeysLow
 
 REVOKED = 4401
 TOLD_TO_PEERS = {Reason.LINKED, Reason.UNLINKED, Reason.REGISTERED, Reason.REINSTALLED}
@@ -20,6 +20,7 @@ TOLD_TO_OWN_DEVICES = TOLD_TO_PEERS | {Reason.TOKEN_REUSE}
 def connect() -> None:
     """Listen to the apps below. Called once, when the apps are ready."""
     device_changed.connect(on_device_changed, dispatch_uid="messaging.device_changed")
+    prekeys_low.connect(on_prekeys_low, dispatch_uid="messaging.prekeys_low")
 
 
 def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any) -> None:
@@ -27,6 +28,11 @@ def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any
     told = _told(user_id, reason)
     changed = DevicesChanged(user_id, device_id, reason.value)
     runtime.on_the_loop(lambda: _tell(device_id, told, changed))
+
+
+def on_prekeys_low(*, device_id: int, count: int, pq_count: int, **_: Any) -> None:
+    """Ask the device for more one-time prekeys."""
+    runtime.on_the_loop(lambda: hints.notify_device(device_id, PrekeysLow(count, pq_count)))
 
 
 def _told(user_id: UUID, reason: Reason) -> list[UUID]:

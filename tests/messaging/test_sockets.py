@@ -345,3 +345,13 @@ async def test_expired_and_shared_fields_travel(
         assert "ciphertext" not in one
         assert (two["urgent"], two["reply_to"]) == (False, first["message_id"])
         assert two["expires_at"] > two["sent_at"]
+
+
+async def test_a_device_whose_prekeys_run_low_is_asked_for_more(
+    connect: Connect, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    async with connect(bob_phone) as bob, connect(alice_phone) as alice:
+        fetched = await sync_to_async(alice_phone.http.get)(f"keys/{bob_phone.user_id}/*")
+        assert fetched.status == 200
+        assert (await bob.expect("prekeys_low"))["count"] == 9
+        await alice.nothing("prekeys_low")
