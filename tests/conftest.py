@@ -13,6 +13,23 @@ from django.db import connections
 from accounts import postgresql
 from tests.cast import Http, Installation
 
+# Tests that share something expensive, or something there is only one of, run in one process when the tests run in several.
+GROUPS = (
+    ("tests/acceptance", "cassandra", "a house with Cassandra"),
+    ("tests/acceptance", "", "a house with PostgreSQL"),
+    ("tests/launcher", "", "the launcher"),
+    ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
+    ("tests/messaging/store/test_cassandra", "", "the keyspace"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for folder, word, group in GROUPS:
+            if item.nodeid.startswith(folder) and word in item.nodeid:
+                item.add_marker(pytest.mark.xdist_group(group))
+                break
+
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:

@@ -36,10 +36,15 @@ SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+# What is committed still survives the death of the server, not that of the machine.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 class PostgresServer(Server):
-    """PostgreSQL on a UNIX socket, for the user who started it alone; every commit is on disk before it is answered."""
+    """PostgreSQL on a UNIX socket, for the user who started it alone.
+
+    Every commit is on disk before it is answered, unless it is not `durable`: for tests, that empty their tables a thousand times.
+    """
 
     name = "PostgreSQL"
     executable = "postgres"
@@ -47,8 +52,9 @@ class PostgresServer(Server):
     stop_signal = signal.SIGINT
     hurry_signal = signal.SIGQUIT
 
-    def __init__(self, directory: Path, *, log: Path | None = None) -> None:
+    def __init__(self, directory: Path, *, log: Path | None = None, durable: bool = True) -> None:
         super().__init__(directory, log=log)
+        self._settings = SETTINGS if durable else SETTINGS | NOT_DURABLE
         self._binaries = find_binaries()
         self._account: Account | None = None
 
@@ -85,7 +91,7 @@ class PostgresServer(Server):
         self._refuse_other_major()
         self._forget_stranger()
         arguments = [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.socket_folder)]
-        for name, value in SETTINGS.items():
+        for name, value in self._settings.items():
             arguments += ["-c", f"{name}={value}"]
         return self._command(arguments)
 

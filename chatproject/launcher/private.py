@@ -19,12 +19,12 @@ from chatproject.launcher.valkey import ValkeyServer
 
 
 @contextmanager
-def private_servers(directory: Path, profile: Profile = TEST) -> Iterator[dict[str, str]]:
+def private_servers(directory: Path, profile: Profile = TEST, *, durable: bool = True) -> Iterator[dict[str, str]]:
     """PostgreSQL, Valkey and, where it can be had, Cassandra; yields the environment that leads to them.
 
     With CASSANDRA_TEST_URL in our own environment, that cluster is used instead of a node of our own.
     """
-    postgres = PostgresServer(directory / "postgres")
+    postgres = PostgresServer(directory / "postgres", durable=durable)
     valkey = ValkeyServer(directory / "valkey")
     servers: list[Server] = [postgres, valkey]
     cassandra = CassandraNode(directory / "cassandra", profile=profile) if _own_cassandra_is_here() else None

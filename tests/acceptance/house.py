@@ -22,6 +22,7 @@ from tests import cast
 from tests.cast import Answer, Http, JsonObject
 from tests.launcher.conftest import free_port
 
+RETRY_SECONDS = 10.0
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 UNLIMITED = dict.fromkeys(
@@ -190,13 +191,16 @@ class RemoteHttp(Http):
         **headers: str,
     ) -> Answer:
         token = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        answer = self.remote.request(
-            method,
-            path if path.startswith("/") else f"/api/v1/{path}",
-            content=raw,
-            params=query or {},
-            headers={"Content-Type": content_type} | token | headers,
-        )
+        place = path if path.startswith("/") else f"/api/v1/{path}"
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            answer = self.remote.request(
+                method, place, content=raw, params=query or {}, headers={"Content-Type": content_type} | token | headers
+            )
+            # A store that comes back from a fault: what every client does then.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(float(answer.headers["retry-after"]))
         is_json = answer.headers.get("content-type", "").startswith("application/json") and answer.content
         return Answer(
             answer.status_code, dict(answer.headers), json.loads(answer.content) if is_json else answer.content
