@@ -72,6 +72,7 @@ async def pool(alias: str = "default") -> Pool:
             max_size=POOL_SIZE,
             timeout=CHECKOUT_SECONDS,
             max_lifetime=1800,
+            reconnect_timeout=2,
             kwargs={"autocommit": True},
             configure=_configure,
             name=f"hot-{alias}",
