@@ -37,10 +37,15 @@ SELECT LEAST({OLDEST_OPEN}, (SELECT min(position) FROM conversations_outbox WHER
        COALESCE((SELECT min(kept_ms) FROM (SELECT kept_ms FROM conversations_outbox WHERE source = %s ORDER BY position LIMIT 1000) oldest), 0)
 """  # noqa: S608  (constants)
 OF_USER = """
-SELECT o.bundle FROM conversations_outbox o
-JOIN conversations_member m ON m.conversation_id = o.conversation_id
-WHERE m.user_id = %s AND (m.left_seq IS NULL OR m.left_seq >= o.seq) AND m.joined_seq <= o.seq
-ORDER BY o.position, o.seq LIMIT %s
+SELECT bundle FROM (
+    SELECT o.bundle, o.position, o.seq,
+           sum(o.size) OVER (ORDER BY o.position, o.seq, o.conversation_id ROWS UNBOUNDED PRECEDING) - o.size AS before
+    FROM conversations_outbox o
+    JOIN conversations_member m ON m.conversation_id = o.conversation_id
+    WHERE m.user_id = %s AND (m.left_seq IS NULL OR m.left_seq >= o.seq) AND m.joined_seq <= o.seq
+    ORDER BY o.position, o.seq, o.conversation_id LIMIT %s
+) oldest
+WHERE before < %s ORDER BY position, seq
 """
 OF_CONVERSATION = (
     "SELECT bundle FROM conversations_outbox WHERE conversation_id = %s AND seq BETWEEN %s AND %s ORDER BY seq"
@@ -75,9 +80,11 @@ async def watermark(source: str) -> Watermark:
     return Watermark(row[0], row[1], row[2] or row[1])
 
 
-async def of_user(user_id: UUID, *, limit: int) -> list[LogEntry]:
-    """Undeposited entries of the user's conversations, oldest first."""
-    return [bundles.decode(row[0]) for row in await _rows(OF_USER, [user_id, limit])]
+async def of_user(user_id: UUID, *, limit: int, most_bytes: int) -> tuple[list[LogEntry], bool]:
+    """Undeposited entries of the user's conversations, oldest first, until `limit` of them or `most_bytes` are reached; whether these are all."""
+    rows = await _rows(OF_USER, [user_id, limit, most_bytes])
+    is_all = len(rows) < limit and sum(len(row[0]) for row in rows) < most_bytes
+    return [bundles.decode(row[0]) for row in rows], is_all
 
 
 async def of_conversation(conversation_id: UUID, from_seq: int, to_seq: int) -> list[LogEntry]:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 PAGE = 256
 MOST_UNDEPOSITED = 1000
+# An entry of a large group weighs more than a hundred kilobytes; every device of the group looks at it while the store is down.
+MOST_UNDEPOSITED_BYTES = 8 * 1024 * 1024
 REMEMBERED_ACKS = 4096
 SUBSCRIBED_WITHIN_SECONDS = 0.1
 SWEEP_SECONDS = 30.0
@@ -232,14 +234,16 @@ class Delivery:
     async def _undeposited(self) -> "_Undeposited | None":
         """What is committed for this device and not yet in its mailbox; None while PostgreSQL is down."""
         try:
-            entries = await outbox.of_user(self._session.user_id, limit=MOST_UNDEPOSITED)
+            entries, is_all = await outbox.of_user(
+                self._session.user_id, limit=MOST_UNDEPOSITED, most_bytes=MOST_UNDEPOSITED_BYTES
+            )
         except StorageUnavailable:
             return None
         mine = ((entry, recipient) for entry in entries for recipient in entry.recipients)
         envelopes = [
             envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id
         ]
-        return _Undeposited(envelopes, is_all=len(entries) < MOST_UNDEPOSITED)
+        return _Undeposited(envelopes, is_all=is_all)
 
     async def _since(self, now_ms: int) -> Cursor:
         """Where this pass begins: at the stored cursor, but never before the device or the retention began."""

@@ -379,6 +379,20 @@ async def test_the_watermark_stays_below_an_open_append(
     assert (await outbox.watermark("default")).position > entry.position
 
 
+async def test_a_look_into_the_outbox_is_bounded_in_bytes_and_says_whether_it_saw_all(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(5)])
+    rows, size = await outbox.weight()
+    bob = UUID(bob_phone.user_id)
+    entries, is_all = await outbox.of_user(bob, limit=1000, most_bytes=size * 2)
+    assert ([entry.seq for entry in entries], is_all) == ([1, 2, 3, 4, 5], True)
+    entries, is_all = await outbox.of_user(bob, limit=1000, most_bytes=size // rows + 1)
+    assert ([entry.seq for entry in entries], is_all) == ([1, 2], False)
+    entries, is_all = await outbox.of_user(bob, limit=3, most_bytes=size * 2)
+    assert ([entry.seq for entry in entries], is_all) == ([1, 2, 3], False)
+
+
 async def test_a_claim_is_taken_over_only_after_it_expired(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
