@@ -22,8 +22,6 @@ class Head(msgspec.Struct):
     next_seq: int
     last_message_id: int
     last_position: int
-    archived: bool = False
-    name: str = ""
 
 
 class Moment(msgspec.Struct):

@@ -38,7 +38,7 @@ LARGEST_CLOCK_STEP_MS = 60_000
 TAKING_APART_SECONDS = 4.0
 SPARE_SERIALS = 4
 
-_HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position, archived_at IS NOT NULL, name FROM conversations_conversation"
+_HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position FROM conversations_conversation"
 LOCK_FREE = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 LOCK_WAITING = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 READ = f"{_HEAD} WHERE id = ANY(%s)"
