@@ -54,7 +54,9 @@ def test_each_side_says_its_own_frames_and_no_more() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     described = document()
-    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(described))):
+    references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(described)))
+    assert references
+    for reference in references:
         place = described
         for step in reference.split("/"):
             place = place[step]
