@@ -20,9 +20,11 @@ def address_behind(peer: str | None, forwarded_for: str | None) -> str:
     trusted = [ipaddress.ip_network(item, strict=False) for item in settings.TRUSTED_PROXIES]
     address = _parse(peer)
     for hop in reversed((forwarded_for or "").split(",")):
-        if address is None or not _is_inside(address, trusted):
+        named = _parse(hop.strip())
+        # What stands left of a hop that cannot be read is nobody's word but the client's.
+        if named is None or address is None or not _is_inside(address, trusted):
             break
-        address = _parse(hop.strip()) or address
+        address = named
     return str(address) if address else UNKNOWN
 
 

@@ -17,6 +17,9 @@ def test_behind_proxies_it_is_the_rightmost_address_that_is_not_theirs(settings:
     assert address_behind("10.0.0.1", "6.6.6.6, 8.8.8.8, 10.0.0.2") == "8.8.8.8"
     assert address_behind("10.0.0.1", None) == "10.0.0.1"
     assert address_behind("9.9.9.9", "6.6.6.6") == "9.9.9.9"
+    assert address_behind("10.0.0.1", "6.6.6.6, 8.8.8.8:4711") == "10.0.0.1", (
+        "nothing left of what cannot be read is believed"
+    )
     assert address_behind("::1", "2001:db8::1") == "2001:db8::1"
 
 
