@@ -36,7 +36,7 @@ SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-# What is committed still survives the death of the server, not that of the machine.
+# The last commits before the death of the server, or of the machine, may be lost: no test may rely on them.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
