@@ -192,7 +192,7 @@ class GroupCommit:
         try:
             self._expire(conversation_id)
             queue = self._queues.get(conversation_id, deque())
-            batch = [queue.popleft() for _ in range(min(len(queue), LARGEST_BATCH))]
+            batch = _prefix(queue)
             if not queue:
                 self._queues.pop(conversation_id, None)
             if batch:
@@ -220,3 +220,13 @@ class GroupCommit:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _prefix(queue: deque[_Queued]) -> list[_Queued]:
+    """Take the first sends of a queue, as many as a batch may have: at least one."""
+    batch: list[_Queued] = []
+    size = 0
+    while queue and len(batch) < LARGEST_BATCH and (not batch or size + queue[0].send.size <= LARGEST_BATCH_BYTES):
+        size += queue[0].send.size
+        batch.append(queue.popleft())
+    return batch

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from accounts.ids import uuid7
@@ -219,3 +220,19 @@ async def test_a_chain_that_expires_whole_takes_nobody_else_out_of_the_queue(
     assert isinstance(await in_flight, Sent)
     assert isinstance(await asyncio.wait_for(bystander, 1), Sent)
     assert [type(await answer) for answer in chain] == [StorageUnavailable, RetryInOrder]
+
+
+async def test_a_waiting_transaction_is_bounded_in_bytes_too(
+    log: ScriptedLog, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.02)
+    held = uuid4()
+    log.held.add(held)
+    large = b"x" * (group_commit.LARGEST_BATCH_BYTES // 3)
+    answers = [commits.submit(msgspec.structs.replace(a_send(held), shared=large)) for _ in range(7)]
+    while not log.waited:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    log.held.clear()
+    outcomes = await asyncio.gather(*answers)
+    assert [outcome.seq for outcome in outcomes if isinstance(outcome, Sent)] == list(range(1, 8))
+    assert {len(batch) <= 3 for batch in log.waited + log.batches} == {True}
