@@ -7,10 +7,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from chatproject import environment
 
-# Also set on every connection of the asynchronous pools: a statement that waits or runs longer is a fault, never a queue.
-SESSION_LIMITS = "-c lock_timeout=2000 -c statement_timeout=3000 -c idle_in_transaction_session_timeout=5000"
-
-
 # Connections of one web process for its synchronous road. Opening one for every request would be most of what a small request costs.
 # Giving up on a server that is away after 2 s is what lets the first request after its return connect at once, without the pool's back-off.
 POOL = {"min_size": 1, "max_size": 8, "timeout": 3, "max_lifetime": 1800, "reconnect_timeout": 2}
