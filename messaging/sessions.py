@@ -9,7 +9,7 @@ from accounts import postgresql
 from accounts.wire.refusals import InvalidToken
 
 OPEN = """
-UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = current_date
+UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = (now() AT TIME ZONE 'UTC')::date
 WHERE id = %s AND active
 RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint, COALESCE((extract(epoch FROM tokens_since) * 1000000)::bigint, 0)
 """
