@@ -9,7 +9,6 @@ from threading import Thread
 
 import pytest
 
-from tests.acceptance.conftest import require_cassandra
 from tests.acceptance.house import House
 from tests.cast import any_phone_number
 
@@ -129,14 +128,6 @@ def go_on_after_a_restart(house: House, alice: Person, bob: Person) -> None:
     assert "Alice" in bob.does("--profile", "phone", "conversations")
 
 
-@pytest.mark.parametrize("layout", ["postgresql", pytest.param("cassandra", marks=pytest.mark.cassandra)])
-def test_two_people_and_three_devices_talk_and_go_on_after_a_restart(layout: str, tmp_path: Path) -> None:
-    if layout == "cassandra":
-        require_cassandra()
-    house = House(tmp_path / "house", layout)
-    try:
-        house.start()
-        alice, bob = hold_the_first_conversation(house, tmp_path)
-        go_on_after_a_restart(house, alice, bob)
-    finally:
-        house.clean_up()
+def test_two_people_and_three_devices_talk_and_go_on_after_a_restart(house: House, tmp_path: Path) -> None:
+    alice, bob = hold_the_first_conversation(house, tmp_path)
+    go_on_after_a_restart(house, alice, bob)

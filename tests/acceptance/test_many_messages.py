@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from pathlib import Path
 
 import pytest
 
@@ -82,31 +81,3 @@ async def _resend(party: Party, conversation_id: str) -> None:
             first["message_id"],
             True,
         )
-
-
-def test_what_was_sent_before_a_restart_is_there_after_it(tmp_path: Path) -> None:
-    house = House(tmp_path, "postgresql")
-    try:
-        house.start()
-        alice, bob = house.person("Alice's phone"), house.person("Bob's phone")
-        conversation = alice.direct(bob)
-        asyncio.run(_say_once(house, alice, bob, conversation))
-        assert house.stop() == 0
-        assert house.processes("postgres") == []
-        house.start()
-        asyncio.run(_hear_once(house, bob, conversation))
-    finally:
-        house.clean_up()
-
-
-async def _say_once(house: House, alice: Resident, bob: Resident, conversation: str) -> None:
-    async with Talking(house, [alice]) as party:
-        await party.talkers[0].say(conversation, [bob], b"before the restart")
-
-
-async def _hear_once(house: House, bob: Resident, conversation: str) -> None:
-    async with Talking(house, [bob]) as party:
-        async with asyncio.timeout(10):
-            while not party.talkers[0].seqs(conversation):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert party.talkers[0].seqs(conversation) == [1]
