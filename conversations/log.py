@@ -6,6 +6,7 @@ and writes ledger rows, ciphertext bundles (the transactional outbox) and the ne
 A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversation never stops the others; its sends come back as SKIPPED.
 """
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
@@ -28,12 +29,15 @@ from conversations.entries import SYSTEM, LogEntry
 from conversations.planning import Plan, Reading, Start, Target, is_resendable, plan, refuse_all
 from conversations.sends import SKIPPED, Committed, Send, Sent
 
+logger = logging.getLogger(__name__)
+
 # Sent after a commit with `entries`: what is committed and not yet in its store. Whoever does not hear it leaves it to the finisher.
 appended = Signal()
 
 # For so long the committing process is expected to deposit its entries itself; afterwards a finisher takes them.
 CLAIM_SECONDS = 3
 LARGEST_CLOCK_STEP_MS = 60_000
+CLOCK_STANDS_MS = 30_000
 # For so long transactions are begun for one batch: on a server too slow for statements to end, halving a hundred sends would take ten minutes.
 TAKING_APART_SECONDS = 4.0
 SPARE_SERIALS = 4
@@ -304,18 +308,31 @@ def _steady_ns() -> int:
 class ClockGuard:
     """Notices when PostgreSQL's clock moves against one that nobody sets.
 
-    One bad second of the database's clock must not become ids and buckets that push conversations a month ahead.
+    One bad second of the database's clock must not become ids and buckets that push conversations a month ahead. A clock that stays where it has
+    jumped to was put right (or this process was started while it was wrong), and is believed.
     """
 
     def __init__(self) -> None:
         self._offset_ms: int | None = None
+        self._jumped_ms: int | None = None
+        self._jumped_at_ms = 0
 
-    def check(self, server_ms: int) -> None:
-        """Raise StorageUnavailable while the clock stands more than a minute away from where it was; follow slow drift."""
-        offset = server_ms - _steady_ns() // 1_000_000
-        if self._offset_ms is not None and abs(offset - self._offset_ms) > LARGEST_CLOCK_STEP_MS:
+    def check(self, server_ms: int, *, steady_ms: int | None = None) -> None:
+        """Raise StorageUnavailable while the clock stands more than a minute from where it was, until it has stood there for a while."""
+        steady = _steady_ns() // 1_000_000 if steady_ms is None else steady_ms
+        offset = server_ms - steady
+        if self._offset_ms is None or abs(offset - self._offset_ms) <= LARGEST_CLOCK_STEP_MS:
+            self._offset_ms, self._jumped_ms = offset, None
+        elif self._jumped_ms is None or abs(offset - self._jumped_ms) > LARGEST_CLOCK_STEP_MS:
+            logger.error(
+                "PostgreSQL's clock has jumped by %d s; nothing is appended", (offset - self._offset_ms) // 1000
+            )
+            self._jumped_ms, self._jumped_at_ms = offset, steady
             raise StorageUnavailable("The database's clock has jumped.")
-        self._offset_ms = offset
+        elif steady - self._jumped_at_ms < CLOCK_STANDS_MS:
+            raise StorageUnavailable("The database's clock has jumped.")
+        else:
+            self._offset_ms, self._jumped_ms = offset, None
 
 
 _clock = ClockGuard()

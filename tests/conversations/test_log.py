@@ -421,11 +421,17 @@ async def test_postgresql_that_is_not_there_is_a_retryable_answer(
     assert isinstance(refusal, StorageUnavailable)
 
 
-def test_a_clock_that_jumps_is_refused_and_one_that_drifts_is_followed() -> None:
+def test_a_clock_that_jumps_is_refused_until_it_has_stood_there_and_one_that_drifts_is_followed() -> None:
     guard = log.ClockGuard()
     start = 1_800_000_000_000
-    guard.check(start)
-    guard.check(start + 59_000)
-    with pytest.raises(StorageUnavailable):
-        guard.check(start + 59_000 + 3_600_000)
-    guard.check(start + 60_000)
+    guard.check(start, steady_ms=0)
+    guard.check(start + 59_000, steady_ms=0)
+    hour = 3_600_000
+    for seconds in (1, 10, 29):
+        with pytest.raises(StorageUnavailable):
+            guard.check(start + hour + seconds * 1000, steady_ms=seconds * 1000)
+    guard.check(start + 60_000, steady_ms=30_000)
+    for seconds in (31, 40):
+        with pytest.raises(StorageUnavailable):
+            guard.check(start + hour + seconds * 1000, steady_ms=seconds * 1000)
+    guard.check(start + hour + 62_000, steady_ms=62_000)
