@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
@@ -31,6 +32,8 @@ MOST_UNDEPOSITED = 1000
 # An entry of a large group weighs more than a hundred kilobytes; every device of the group looks at it while the store is down.
 MOST_UNDEPOSITED_BYTES = 8 * 1024 * 1024
 REMEMBERED_ACKS = 4096
+# Passes of one process that ask PostgreSQL at the same time.
+MOST_LOOKING = 3
 SUBSCRIBED_WITHIN_SECONDS = 0.1
 SWEEP_SECONDS = 30.0
 SWEEP_WITHOUT_HINTS_SECONDS = 5.0
@@ -209,8 +212,9 @@ class Delivery:
 
     async def _begin_pass(self) -> "_Pass":
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
-        mark = await self._watermark()
-        undeposited = await self._undeposited() if mark is not None else None
+        async with _turn():
+            mark = await self._watermark()
+            undeposited = await self._undeposited() if mark is not None else None
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
         return _Pass(mark, undeposited, now_ms)
 
@@ -308,6 +312,14 @@ class Delivery:
             self._in_flight[flight.envelope.message_id] = _InFlight(flight.envelope, time.monotonic(), repeated=True)
         if overdue:
             self._send([flight.envelope for flight in overdue])
+
+
+def _turn() -> asyncio.Semaphore:
+    """When everybody looks at once, sends keep most of the process's connections to PostgreSQL."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_LOOKING))
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class _Pass:
