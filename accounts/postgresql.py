@@ -17,12 +17,12 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts import arrays
+from accounts.patience import SESSION_LIMITS
 from accounts.wire.refusals import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
 # Of the asynchronous road alone; the synchronous one has `transactions.short_transaction`. Whatever waits or runs longer is a fault, never a queue.
-SESSION_LIMITS = "-c lock_timeout=2000 -c statement_timeout=3000 -c idle_in_transaction_session_timeout=5000"
 CHECKOUT_SECONDS = 2.0
 POOL_SIZE = 8
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.patience import SESSION_LIMITS
 from chatproject import environment
 
 # Connections of one web process for its synchronous road. Opening one for every request would be most of what a small request costs.
@@ -16,7 +17,7 @@ def decides(url: str, *, pooled: bool = False) -> dict[str, Any]:
     """The entry of the relational alias; `pooled` for processes that serve."""
     entry = environment.postgresql(url) | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
     if pooled:
-        entry["OPTIONS"] = entry["OPTIONS"] | {"pool": POOL}
+        entry["OPTIONS"] = {"options": SESSION_LIMITS} | entry["OPTIONS"] | {"pool": POOL}
     return entry
 
 

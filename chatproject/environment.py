@@ -7,6 +7,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 CASSANDRA_SCHEMES = ("scylladb", "cassandra")
+CQL_PORT = 9042
 
 
 def postgresql(url: str) -> dict[str, Any]:
@@ -28,9 +29,8 @@ def cassandra(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured("A message cluster URL must begin with scylladb:// or cassandra://")
     credentials, _, addresses = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    hosts, ports = (
-        zip(*(_address(item) for item in addresses.split(",") if item), strict=True) if addresses else ((), ())
-    )
+    named = [item.strip().partition(":") for item in addresses.split(",") if item.strip()]
+    hosts = tuple(host for host, _, _ in named)
     keyspace = parts.path.strip("/")
     if not hosts or not keyspace:
         raise ImproperlyConfigured(
@@ -39,18 +39,14 @@ def cassandra(url: str) -> dict[str, Any]:
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     return {
         "hosts": hosts,
-        "port": ports[0],
+        # The driver has one port for all its nodes: the first that is named.
+        "port": next((int(port) for _, _, port in named if port), CQL_PORT),
         "keyspace": keyspace,
         "dc": query.get("dc", "datacenter1"),
         "rf": int(query.get("rf", "0")) or min(3, len(hosts)),
         "user": unquote(user),
         "password": unquote(password),
     }
-
-
-def _address(item: str) -> tuple[str, int]:
-    host, _, port = item.partition(":")
-    return host.strip(), int(port) if port else 9042
 
 
 def with_database(url: str, name: str) -> str:

@@ -277,9 +277,10 @@ class Subscriber:
             await asyncio.sleep(TICK_SECONDS)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        ending = [*self._tasks, *([self._sender] if self._sender is not None else [])]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         self._tasks = []
         with contextlib.suppress(*FAULTS):
             await self._redis.aclose(close_connection_pool=True)

@@ -20,6 +20,7 @@ from messaging.store import message_store
 from messaging.store.protocol import StoreUnavailable
 
 OUTBOX_CHECK_SECONDS = 2.0
+OUTBOX_SELDOM_SECONDS = 15.0
 
 
 class Runtime:
@@ -59,11 +60,10 @@ class Runtime:
         self.relay.take(entries)
 
     async def _watch_outbox(self) -> None:
-        """Weigh the outbox while its store is down: only then does it grow."""
+        """Weigh the outbox: often while its store is down or it is full, seldom else (a store that is merely slow lets it grow too)."""
         while True:
-            await asyncio.sleep(OUTBOX_CHECK_SECONDS)
-            if not (self.relay.store_is_down or self.sending.outbox_is_full):
-                continue
+            grows = self.relay.store_is_down or self.sending.outbox_is_full
+            await asyncio.sleep(OUTBOX_CHECK_SECONDS if grows else OUTBOX_SELDOM_SECONDS)
             with contextlib.suppress(StorageUnavailable):
                 rows, size = await outbox.weight()
                 self.sending.outbox_is_full = rows >= settings.OUTBOX_MAX_ROWS or size >= settings.OUTBOX_MAX_BYTES
