@@ -12,24 +12,12 @@ from django.db import connections
 
 from accounts import postgresql
 from tests.cast import Http, Installation
-
-# Tests that share something expensive, or something there is only one of, run in one process when the tests run in several.
-GROUPS = (
-    ("tests/acceptance", "cassandra", "a house with Cassandra"),
-    ("tests/acceptance", "", "a house with PostgreSQL"),
-    ("tests/launcher", "", "the launcher"),
-    ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
-    ("tests/messaging/store/test_cassandra", "", "the keyspace"),
-)
+from tests.scheduling import Together
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        for folder, word, group in GROUPS:
-            if item.nodeid.startswith(folder) and word in item.nodeid:
-                item.add_marker(pytest.mark.xdist_group(group))
-                break
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +25,10 @@ def redis_url() -> str:
     """A numbered database of the test server for this run: runs beside it do not see its counters. Empty at the start."""
     from django.conf import settings  # noqa: PLC0415  (not before pytest-django has set it up)
 
-    url = f"{settings.REDIS_URL.partition('?')[0]}?db={os.getpid() % 15 + 1}"
+    # Processes of one run have numbers; runs by hand that share a server are told apart by chance.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    number = int(worker) + 1 if worker else os.getpid() % 8 + 8
+    url = f"{settings.REDIS_URL.partition('?')[0]}?db={number}"
     with redis.Redis.from_url(url) as store:
         store.flushdb()
     return url
@@ -47,6 +38,8 @@ def redis_url() -> str:
 def services(settings: Any, redis_url: str, tmp_path: Path) -> None:
     """What registration needs beside PostgreSQL."""
     settings.REDIS_URL = redis_url
+    # Published hints reach every database of a Valkey, and devices of other runs may have the same ids.
+    settings.HINT_KEY = f"{settings.HINT_KEY} of process {os.getpid()}"
     settings.SMS_URL = f"file://{tmp_path}/sms.jsonl"
 
 

@@ -18,5 +18,5 @@ def main(arguments: list[str]) -> int:
 
 
 def _side_by_side() -> list[str]:
-    """One process for each core, four at the most. Tests that share an installation stay together; `-n 0` runs all in one process."""
-    return ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadgroup"]
+    """One process for each core, four at the most (`tests/scheduling.py` says who stays together); `-n 0` runs all in one process."""
+    return ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadscope"]

@@ -1,0 +1,22 @@
+"""Which tests stay together when they run in several processes: those that share something expensive, or something there is only one of."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+# (where, what is in the test's name, who stays together)
+GROUPS = (
+    ("tests/acceptance", "cassandra", "a house with Cassandra"),
+    ("tests/acceptance", "", "a house with PostgreSQL"),
+    ("tests/launcher", "", "the launcher"),
+    ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
+    ("tests/messaging/store/test_cassandra", "", "the keyspace"),
+)
+
+
+class Together(LoadScopeScheduling):
+    """Groups first, the largest of them before the others; every other test goes to whoever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for place, word, group in GROUPS:
+            if nodeid.startswith(place) and word in nodeid:
+                return group
+        return nodeid
