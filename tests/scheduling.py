@@ -12,7 +12,7 @@ GROUPS = (
 )
 
 
-class Together(LoadScopeScheduling):
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no annotations
     """Groups first, the largest of them before the others; every other test goes to whoever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
