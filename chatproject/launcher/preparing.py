@@ -29,7 +29,11 @@ def migrate(environment: Mapping[str, str]) -> None:
 def make_first_admin(environment: Mapping[str, str]) -> None:
     """Makes an administrator if there is none, and shows the one-time password, on the terminal alone."""
     command = [str(PYTHON), str(CHECKOUT / "manage.py"), "first_admin"]
-    if subprocess.run(command, env=dict(environment), stdin=subprocess.DEVNULL, check=False).returncode:
+    # In a session of its own: a Ctrl-C meant for the launcher must not end it with a traceback.
+    finished = subprocess.run(
+        command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True, check=False
+    )
+    if finished.returncode:
         refuse("The first administrator could not be made.")
 
 

@@ -44,7 +44,7 @@ def _fetch() -> None:
         def count(line: str) -> None:
             nonlocal downloads
             downloads += "Downloaded" in line
-            progress.report(f"{downloads} files, {_megabytes(fresh)} MB of jars in place")
+            progress.report(f"{downloads} files fetched")
 
         code, output = run_watched(
             _maven_command(maven, fresh), log=LOGS / "maven.log", watch=count, environment=_maven_environment()
@@ -83,7 +83,3 @@ def _maven_failure(output: str) -> str:
     errors = [line.removeprefix("[ERROR]").strip() for line in output.splitlines() if line.startswith("[ERROR]")]
     reason = errors[0] if errors else "Maven failed"
     return f"Cassandra's jars could not be fetched: {reason} (see {LOGS / 'maven.log'}); else {OTHER_WAYS}."
-
-
-def _megabytes(folder: Path) -> int:
-    return sum(jar.stat().st_size for jar in folder.glob("*.jar")) // 1_000_000 if folder.exists() else 0

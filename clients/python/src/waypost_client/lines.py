@@ -68,7 +68,8 @@ def notice(event: Event, name: str) -> str | None:
             return f"{clock(None)} ! {name} has a new identity key; compare fingerprints: {event.new_fingerprint}"
         case DeviceAdded():
             vouched = "a known device signed for it" if event.vouched else "no known device signed for it"
-            return f"{clock(None)} ! {name} has a new device ({vouched}): {event.fingerprint}"
+            has = "have" if name == "You" else "has"
+            return f"{clock(None)} ! {name} {has} a new device ({vouched}): {event.fingerprint}"
         case SendFailed():
             return f"{clock(None)} ! Not sent: {event.error}"
         case _:
