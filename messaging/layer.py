@@ -241,7 +241,7 @@ class Subscriber:
                     raise TimeoutError
         finally:
             self._pubsub = None
-            self._last_tick = 0.0
+            self._note_silence()
             with contextlib.suppress(*FAULTS):
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
 
@@ -261,6 +261,12 @@ class Subscriber:
             self._arrived(group, data[16:])
         elif group is None and data[:16] == self.origin:
             self._ticked()
+
+    def _note_silence(self) -> None:
+        """Hints have stopped: everybody looks now, and from now on more often than who waits for hints."""
+        was_told, self._last_tick = self._last_tick > 0, 0.0
+        if was_told:
+            self._arrived(None, b"")
 
     def _ticked(self) -> None:
         """A tick came back. The first one after a silence means that hints may have been missed."""

@@ -85,8 +85,10 @@ async def test_without_redis_listening_and_telling_work_here_and_after_it_everyb
     here, there = two_processes
     far = Ear(there, "alice")
     await until(lambda: bool(far.confirmations) and there.up)
+    told = far.confirmations
     valkey.stop()
     await until(lambda: not there.up)
+    await until(lambda: far.confirmations > told)
     near = Ear(here, "alice")
     here.publish("alice", b"while it is down")
     before = far.confirmations
