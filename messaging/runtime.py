@@ -16,7 +16,7 @@ from messaging.acks import AckWriter
 from messaging.group_commit import GroupCommit
 from messaging.relay import Relay
 from messaging.sending import Sending
-from messaging.store import message_store
+from messaging.store import close_message_store, message_store
 from messaging.store.protocol import StoreUnavailable
 
 OUTBOX_CHECK_SECONDS = 2.0
@@ -53,7 +53,7 @@ class Runtime:
                 await self.relay.drain()
                 await self.acks.drain()
         await hints.layer().close()
-        await self.store.close()
+        await close_message_store()
         await postgresql.close_pools()
 
     def _take_appended(self, *, entries: Sequence[LogEntry], **_: Any) -> None:
