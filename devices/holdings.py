@@ -54,11 +54,12 @@ def unlink(device: Device) -> None:
 
 
 def next_number(user_id: UUID) -> int:
-    """The number of the person's next device: they rise, and begin anew after 127, past those in use."""
+    """The number of the person's next device: they rise, and begin anew after 127, past those in use.
+
+    The caller has made sure that the person holds fewer than LAST_NUMBER devices.
+    """
     numbers = Device.objects.filter(user_id=user_id).order_by("-pk").values_list("device_number", flat=True)
     in_use = set(numbers.filter(active=True))
-    candidate = numbers.first() or 0
-    while True:
-        candidate = candidate % LAST_NUMBER + 1
-        if candidate not in in_use:
-            return candidate
+    last = numbers.first() or 0
+    candidates = ((last + step) % LAST_NUMBER + 1 for step in range(LAST_NUMBER))
+    return next(number for number in candidates if number not in in_use)

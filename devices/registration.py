@@ -94,8 +94,9 @@ def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Dev
 
 def _make_room(devices: Sequence[Device], unlink_device_id: int | None) -> None:
     """Unlink the named device if the person has as many as they may have. Raises DeviceLimit when that is none of them."""
-    [most] = settings.LIMITS["DEVICES_PER_USER"]
-    if not most or len(devices) < most:
+    [limit] = settings.LIMITS["DEVICES_PER_USER"]
+    most = min(limit or holdings.LAST_NUMBER, holdings.LAST_NUMBER)
+    if len(devices) < most:
         return
     named = next((device for device in devices if device.pk == unlink_device_id), None)
     if named is None or len(devices) > most:

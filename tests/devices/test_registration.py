@@ -2,6 +2,7 @@
 
 import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -176,6 +177,28 @@ def test_device_numbers_begin_anew_after_127(alice_phone: Installation) -> None:
     laptop = alice_phone.beside().register()
     Device.objects.filter(pk=laptop.device_id).update(device_number=127)
     assert alice_phone.beside().register().device_number == 2
+
+
+@pytest.mark.parametrize("limit", [0, 500])
+def test_a_device_for_which_no_number_is_left_is_refused_whatever_the_limit_says(
+    alice_phone: Installation, settings: Any, limit: int
+) -> None:
+    settings.LIMITS = settings.LIMITS | {"DEVICES_PER_USER": [limit], "OTP_PER_NUMBER_DAY": [0]}
+    phone = Device.objects.get(pk=alice_phone.device_id)
+    Device.objects.bulk_create(
+        Device(
+            user_id=phone.user_id,
+            device_number=number,
+            device_uuid=uuid4(),
+            name="one of many",
+            platform="bot",
+            registration_id=1,
+            identity_key=phone.identity_key,
+        )
+        for number in range(2, 128)
+    )
+    refused = register(alice_phone.beside("one too many"))
+    assert (refused.status, refused.code, refused.body["max"]) == (411, "DEVICE_LIMIT", 127)
 
 
 def test_a_blocked_person_cannot_sign_in(alice_phone: Installation) -> None:
