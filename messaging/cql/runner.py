@@ -16,6 +16,7 @@ from cassandra import DriverException
 from cassandra.cluster import Cluster, NoHostAvailable
 
 from messaging.cql.files import Migration, migrations
+from messaging.store.cql_timing import timed
 from messaging.store.profiles import SCHEMA, cluster_options, shut_down
 
 APP = "messaging"
@@ -76,7 +77,7 @@ class Keyspace:
     def record(self, migration: Migration, state: str) -> None:
         """Write the record of one migration."""
         self._last_write = max(time.time_ns() // 1000, self._last_write + 1)
-        prepared = self._session.prepare(WRITE_RECORD.format(ks=self.name))
+        prepared = self._session.prepare(timed(WRITE_RECORD.format(ks=self.name)))
         named = (APP, migration.version, migration.name, migration.checksum)
         self._session.execute(
             prepared, (*named, state, self._last_write // 1000, self._last_write), execution_profile=SCHEMA
@@ -97,7 +98,7 @@ class Keyspace:
 
     def change(self, statement: str) -> None:
         """Execute a change of the schema; afterwards all nodes agree on it."""
-        self._session.execute(statement, execution_profile=SCHEMA)
+        self._session.execute(timed(statement), execution_profile=SCHEMA)
         if not self._session.wait_for_schema_agreement(wait_time=AGREEMENT_SECONDS):
             message = f"The nodes do not agree on the schema after {AGREEMENT_SECONDS} s."
             raise MigrationError(message)

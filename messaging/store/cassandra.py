@@ -21,6 +21,7 @@ from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import cql_statements, parcels
 from messaging.store.bridge import Answer, Bridge
+from messaging.store.cql_timing import timed
 from messaging.store.deadline import deadline
 from messaging.store.profiles import READS, WRITES, cluster_options, shut_down
 from messaging.store.protocol import RETENTION_MS, StoreUnavailable, bucket_of, ends_ms
@@ -28,6 +29,10 @@ from messaging.store.protocol import RETENTION_MS, StoreUnavailable, bucket_of, 
 HISTORY_BUCKET = 1024
 DELETION_RANK = 4
 SHORTEST_TTL = 60
+# Twenty years; both servers refuse more.
+LONGEST_TTL = 20 * 365 * 24 * 3600
+# Before its formats were widened Cassandra could write no moment after 2038-01-19T03:14:06Z, and it goes by the clock of its own nodes.
+LAST_EXPIRY_S = 2**31 - 2 - 24 * 3600
 ACK_LIVES_LONGER = 24 * 3600
 BATCH_ROWS, BATCH_BYTES = 100, 256 * 1024
 # A batch over several partitions is small enough that no server warns of it with its default settings.
@@ -366,7 +371,7 @@ class CassandraStore:
             # Every write has its own time.
             session.use_client_timestamp = False
             prepared = {
-                name: session.prepare(text.format(ks=self._config["keyspace"]))
+                name: session.prepare(timed(text.format(ks=self._config["keyspace"])))
                 for name, text in cql_statements.ALL.items()
             }
         except Exception:
@@ -444,8 +449,15 @@ def _or_unset(data: bytes | None) -> Any:
 
 
 def _seconds_until(end_ms: int, now_us: int, more: int = 0) -> int:
-    """A TTL. Zero would mean for ever, and less is refused."""
-    return max(SHORTEST_TTL, end_ms // 1000 - now_us // 1_000_000 + more)
+    """A TTL. Zero would mean for ever, and less is refused, like one that is longer than the server can write.
+
+    Content that was to expire later than that expires then. When that moment is so near that mailboxes would be cut short, the servers in use
+    have learnt to write later ones, or refuse.
+    """
+    now_s = now_us // 1_000_000
+    writable = LAST_EXPIRY_S - now_s
+    longest = min(writable, LONGEST_TTL) if writable > RETENTION_MS // 1000 + ACK_LIVES_LONGER else LONGEST_TTL
+    return max(SHORTEST_TTL, min(end_ms // 1000 - now_s + more, longest))
 
 
 def _cursor_time(position: int) -> int:

@@ -1,15 +1,17 @@
 """The store in Cassandra keeps the contract, on a real node."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from conversations.entries import LogEntry
 from messaging.envelopes import Mailbox
-from messaging.store.cassandra import CassandraStore, microseconds
-from messaging.store.protocol import MessageStore, bucket_of
+from messaging.store.cassandra import CassandraStore, _seconds_until, microseconds
+from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
 from tests.messaging.store.contract import Damage, MessageStoreContract, OpenStore, chat
+from tests.messaging.store.people import DAY, Chat, drain
 
 __all__ = ["chat"]
 SPOIL = """
@@ -53,3 +55,25 @@ def damage() -> Damage:
 
 class TestCassandraStore(MessageStoreContract):
     pass
+
+
+@pytest.mark.parametrize("years", [11, 15, 19, 30])
+async def test_content_that_expires_after_the_last_moment_a_node_can_write_is_kept(
+    store: MessageStore, chat: Chat, years: int
+) -> None:
+    message = chat.entry(shared=b"for all", expires_ms=chat.now + years * 365 * DAY)
+    await store.deposit([message])
+    assert [(one.shared, one.expires_ms) for one in await drain(store, chat.phone)] == [
+        (b"for all", message.expires_ms)
+    ]
+
+
+def test_a_ttl_ends_before_2038_and_is_never_cut_short_for_what_lies_in_mailboxes() -> None:
+    def at(year: int) -> int:
+        return int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+
+    century = at(2100) * 1000
+    assert at(2026) + _seconds_until(century, at(2026) * 10**6) == at(2038) + 17 * 24 * 3600 + 3 * 3600 + 14 * 60 + 6
+    assert _seconds_until(century, at(2000) * 10**6) == 20 * 365 * 24 * 3600
+    assert _seconds_until(at(2038) * 1000 + RETENTION_MS, at(2038) * 10**6) == RETENTION_MS // 1000
+    assert _seconds_until(at(2020) * 1000, at(2026) * 10**6) == 60
