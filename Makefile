@@ -2,10 +2,13 @@
 PYTHON ?= python3
 LAUNCHER = $(PYTHON) -m chatproject.launcher
 
-.PHONY: run test check bench servers
+.PHONY: run restart test check bench servers
 
 run: ## start everything and serve; Ctrl-C stops it. HOST, PORT, WEB_WORKERS, MESSAGES=cassandra
 	@$(LAUNCHER) run
+
+restart: ## the web workers of the running installation anew, one after the other
+	@$(LAUNCHER) restart
 
 test: ## the tests, on servers of their own: make test ARGS="-k mailbox -x"
 	@$(LAUNCHER) test $(ARGS)

@@ -27,6 +27,9 @@ class Command:
 
 COMMANDS = {
     "run": Command("start everything and serve; Ctrl-C stops it", "run", dev=False),
+    "restart": Command(
+        "restart the web workers of the running installation, one after the other", "restart", dev=False
+    ),
     "test": Command("run the tests on servers of their own; arguments go to pytest", "testing", takes_arguments=True),
     "check": Command("formatting, lint, imports, types, Django's checks", "checking"),
     "bench": Command("run the benchmarks on servers of their own; arguments go to them", "bench", takes_arguments=True),

@@ -20,6 +20,10 @@ class Interrupts:
             if sign != signal.SIGHUP or signal.getsignal(sign) != signal.SIG_IGN:
                 signal.signal(sign, self._receive)
 
+    def on_restart(self, restart: Callable[[], None]) -> None:
+        """SIGUSR2 calls this from now on, in the main thread."""
+        signal.signal(signal.SIGUSR2, lambda *_: restart())
+
     def only_hurry(self, hurry: Callable[[], None]) -> None:
         """From now on nothing is raised: what is put away now is put away whole, at most sooner."""
         self._hurry = hurry

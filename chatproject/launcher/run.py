@@ -18,13 +18,15 @@ from chatproject.launcher.supervisor import Supervisor
 from chatproject.launcher.worker import Worker, lifeline
 
 MARK = "WAYPOST_RUN"
+LOCK = "run"
+RESTART = None
 ORPHAN_PATIENCE_SECONDS = 3.0
 RUNS_ALREADY = "Waypost runs already in this checkout; stop that one first (Ctrl-C where it was started)."
 
 
 def main(_arguments: list[str]) -> int:
-    """Serves until Ctrl-C or SIGTERM: 0. Stops all and raises LauncherError when it cannot go on."""
-    with only_one("run", RUNS_ALREADY):
+    """Serves until Ctrl-C or SIGTERM: 0. SIGUSR2 restarts the web workers, one after the other. Stops all and raises LauncherError when it cannot go on."""
+    with only_one(LOCK, RUNS_ALREADY):
         workers = whole_number(os.environ, "WEB_WORKERS", 2, smallest=1, largest=64)
         # A web worker that a killed launcher left behind may still hold the port.
         end_leftovers(lambda: carrying(f"{MARK}={CHECKOUT}"), signal.SIGTERM, ORPHAN_PATIENCE_SECONDS)
@@ -33,12 +35,14 @@ def main(_arguments: list[str]) -> int:
 
 
 def _serve(workers: int, listener: socket.socket, life: int) -> int:
-    ends: queue.SimpleQueue[str] = queue.SimpleQueue()
-    supervisor = Supervisor(give_up=ends.put)
-    reason = ""
+    asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    supervisor = Supervisor(give_up=asked.put)
+    reason: str | None = ""
+    interrupts.on_restart(lambda: asked.put(RESTART))
     try:
-        _start(supervisor, workers, listener, life)
-        reason = ends.get()
+        web = _start(supervisor, workers, listener, life)
+        while (reason := asked.get()) is RESTART:
+            supervisor.restart_in_turn(web)
     except KeyboardInterrupt:
         say("\n  Stopping …  (Ctrl-C again hurries)")
     finally:
@@ -50,16 +54,18 @@ def _serve(workers: int, listener: socket.socket, life: int) -> int:
     return 0
 
 
-def _start(supervisor: Supervisor, workers: int, listener: socket.socket, life: int) -> None:
+def _start(supervisor: Supervisor, workers: int, listener: socket.socket, life: int) -> list[Worker]:
     stores = Stores(os.environ)
     secrets = kept_secrets(STATE / "secrets", os.environ)
     supervisor.start(stores.servers)
     environment = {"ENVIRONMENT": "development", **os.environ, **stores.open(), **secrets, MARK: str(CHECKOUT)}
     migrate(environment)
     names = [f"web-{number}" for number in range(1, workers + 1)]
-    supervisor.start([Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names])
+    web = [Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names]
+    supervisor.start(web)
     _welcome(stores, base_url(listener))
     make_first_admin(environment)
+    return web
 
 
 def _welcome(stores: Stores, url: str) -> None:

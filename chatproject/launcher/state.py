@@ -32,7 +32,19 @@ def only_one(name: str, refusal: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             refuse(refusal)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
+
+
+def holder(name: str) -> int | None:
+    """The process that holds `.state/<name>.lock`, if one does."""
+    with _lock_file(name) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(os.pread(descriptor, 20, 0) or 0) or None
+        return None
 
 
 @contextmanager

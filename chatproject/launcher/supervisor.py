@@ -25,6 +25,8 @@ class Supervisor:
         self._groups: list[Sequence[Child]] = []
         self._keepers: list[threading.Thread] = []
         self._stopping = threading.Event()
+        # Children that leave because they were asked to, and what says that they are back.
+        self._replaced: dict[Child, threading.Event] = {}
 
     def start(self, children: Sequence[Child]) -> None:
         """Returns when all are ready. They are stopped before those that were started earlier."""
@@ -34,6 +36,16 @@ class Supervisor:
             keeper = threading.Thread(target=self._keep, args=[child], name=f"keeper of {child.name}", daemon=True)
             self._keepers.append(keeper)
             keeper.start()
+
+    def restart_in_turn(self, children: Sequence[Child]) -> None:
+        """Returns when each of these has left in good order and is back; only one of them is away at a time."""
+        for child in children:
+            if self._stopping.is_set():
+                return
+            say(f"  … Restarting {child.name}")
+            back = self._replaced[child] = threading.Event()
+            child.stop()
+            back.wait(RESTART_PATIENCE_SECONDS)
 
     def stop(self) -> None:
         """Returns when every child is gone."""
@@ -55,6 +67,12 @@ class Supervisor:
             code = child.wait()
             if self._stopping.is_set():
                 return
+            asked = self._replaced.pop(child, None)
+            if asked is not None:
+                if not self._restart(child):
+                    return
+                asked.set()
+                continue
             deaths.append(time.monotonic())
             if len(deaths) > DEATHS_ALLOWED and deaths[-1] - deaths[0] < DEATHS_WINDOW_SECONDS:
                 self._give_up(f"{child.name} died three times within a minute, last {describe(code)}; see {child.log}")

@@ -89,11 +89,13 @@ class Installation:
         return self.launcher
 
     @staticmethod
-    def launch(root: Path, output: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    def launch(
+        root: Path, output: Path, environment: dict[str, str], command: str = "run"
+    ) -> "subprocess.Popen[bytes]":
         given = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
         with output.open("wb") as terminal:
             return subprocess.Popen(
-                [CHECKOUT / ".venv" / "bin" / "python", "-m", "chatproject.launcher", "run"],
+                [CHECKOUT / ".venv" / "bin" / "python", "-m", "chatproject.launcher", command],
                 cwd=root,
                 env=given | {"HOME": str(root), "CI": "true"} | environment,
                 stdin=subprocess.DEVNULL,

@@ -43,6 +43,23 @@ def test_what_dies_is_started_again_within_two_seconds(running: Installation, na
     assert running.answers()
 
 
+def test_restart_replaces_the_workers_one_after_the_other_and_it_answers_all_the_while(running: Installation) -> None:
+    before = running.said()
+    known = {process.pid for process in running.processes("chatproject.serve")}
+    Installation.launch(running.root, running.root / "restart", {}, "restart").wait(20)
+    while running.said().removeprefix(before).count("is back after") < len(known):
+        assert running.answers()
+    said = running.said().removeprefix(before)
+    assert not known & {process.pid for process in running.processes("chatproject.serve")}
+    assert said.index("web-1 is back") < said.index("Restarting web-2")
+    assert "died" not in said
+
+
+def test_restart_without_an_installation_says_so(installation: Installation) -> None:
+    assert Installation.launch(installation.root, installation.output, {}, "restart").wait(20) == 1
+    assert "Waypost does not run in this checkout" in installation.said()
+
+
 def test_a_silent_worker_is_left_alone(running: Installation) -> None:
     before = running.said()
     silent = running.processes("chatproject.serve")[0]
