@@ -24,12 +24,21 @@ router = ProtocolTypeRouter(
 )
 
 
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Serve one request or socket, or the process's life from start-up to shutdown."""
-    if scope["type"] == "lifespan":
-        await live(receive, send)
-    else:
-        await router(scope, receive, send)
+class Application:
+    """One request or socket, or the process's life from start-up to shutdown."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await live(receive, send)
+        else:
+            await router(scope, receive, send)
+
+    async def farewell(self) -> None:
+        """Called by `serve` when nobody new is let in any more, and before connections are closed."""
+        await runtime.farewell()
+
+
+application = Application()
 
 
 async def live(receive: Any, send: Any) -> None:

@@ -1,6 +1,8 @@
 """One web process on a listening socket that was opened for it."""
 
 import argparse
+import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +15,10 @@ GRACE_SECONDS = 20
 
 
 class Server(uvicorn.Server):
-    """Says that it is ready by one byte on a pipe: the workers share one address, so nobody can ask one of them alone."""
+    """Says that it is ready by one byte on a pipe: the workers share one address, so nobody can ask one of them alone.
+
+    Asked to stop it lets nobody new in, and leaves it to the application to send its sockets away in good order before it closes what is left.
+    """
 
     def __init__(self, config: uvicorn.Config, ready: int | None) -> None:
         super().__init__(config)
@@ -24,6 +29,17 @@ class Server(uvicorn.Server):
         if self.started and self.ready is not None:
             os.write(self.ready, b"1")
             os.close(self.ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        farewell = getattr(self.config.loaded_app, "farewell", None)
+        if farewell is not None and not self.force_exit:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(farewell(), GRACE_SECONDS)
+        await super().shutdown(sockets)
 
 
 def main(application: str = "chatproject.asgi:application") -> None:

@@ -56,6 +56,7 @@ CONNECTED_ELSEWHERE = 4409
 TOO_FAST = 4429
 UNSUPPORTED_DATA = 1003
 TRY_AGAIN_LATER = 1013
+SERVICE_RESTART = 1012
 
 
 class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -69,8 +70,10 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._listening: hints.Listening | None = None
         self._runtime: Runtime | None = None
         self._bad_frames = 0
+        self._is_leaving = False
         self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Future[Outcome]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._limit = TokenBuckets(
             rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0]
@@ -113,6 +116,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _end(self) -> None:
         if self._listening is not None:
             self._listening.stop()
+        if self._runtime is not None:
+            self._runtime.sockets.discard(self)
         await end_all({*self._tasks, *self._errands})
 
     async def _write(self) -> None:
@@ -161,6 +166,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._give_up(refusal, ref)
             return
         self._runtime = await running()
+        self._runtime.sockets.add(self)
         self._session = session
         self._delivery = Delivery(
             session,
@@ -237,16 +243,28 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             if code is not None:
                 self._leave(code)
 
-    def _leave(self, code: int) -> None:
+    def _leave(self, code: int, reason: str = "") -> None:
         """Close the socket, and be nobody's ears from now on: a dead connection takes its time to close, and its device may be elsewhere."""
-        self._writer.close(code)
+        self._writer.close(code, reason)
         if self._listening is not None:
             self._listening.stop()
+
+    # --- what concerns all sockets of the process ------------------------------------------------------------------------------
+
+    def tell(self, frame: frames.ServerFrame) -> None:
+        self._put(frame)
+
+    async def leave(self, *, absence_ms: int) -> None:
+        """What the device says from now on is not heard, so that it says it again elsewhere; what it has asked is answered first."""
+        self._is_leaving = True
+        if self._unanswered:
+            await asyncio.wait(self._unanswered)
+        self._leave(SERVICE_RESTART, f"retry_after_ms={absence_ms}")
 
     # --- what the device says --------------------------------------------------------------------------------------------------
 
     async def _received(self, message: dict[str, Any]) -> None:
-        if self._writer.is_closing:
+        if self._writer.is_closing or self._is_leaving:
             return
         data = message.get("text") if self._codec.is_text else message.get("bytes")
         if data is None:
@@ -306,9 +324,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         assert self._runtime is not None  # noqa: S101  (set with the session)
         outcome = self._runtime.sending.begin(send, largest=LARGEST_SEND)
+        self._unanswered.add(outcome)
         outcome.add_done_callback(partial(self._answer, send, frame.ref))
 
     def _answer(self, send: Send, ref: str | None, outcome: "asyncio.Future[Outcome]") -> None:
+        self._unanswered.discard(outcome)
         match outcome.result():
             case Sent() as sent:
                 self._put(frames.sent_frame(send, sent, ref))

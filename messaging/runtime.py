@@ -16,6 +16,7 @@ from messaging.acks import AckWriter
 from messaging.group_commit import GroupCommit
 from messaging.relay import Relay
 from messaging.sending import Sending
+from messaging.sockets import OpenSockets
 from messaging.store import close_message_store, message_store
 from messaging.store.protocol import StoreUnavailable
 
@@ -32,6 +33,7 @@ class Runtime:
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
         self.acks = AckWriter(self.store, receipts.announce)
+        self.sockets = OpenSockets()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -86,6 +88,13 @@ def on_the_loop(work: Callable[[], None]) -> None:
     for loop in list(_running):
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(work)
+
+
+async def farewell() -> None:
+    """Send the sockets of the running loop's runtime away in good order."""
+    runtime = _running.get(asyncio.get_running_loop())
+    if runtime is not None:
+        await runtime.sockets.farewell()
 
 
 async def stop() -> None:

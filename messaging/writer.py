@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 SendBytes = Callable[[bytes], Awaitable[None]]
-SendClose = Callable[[int], Awaitable[None]]
+SendClose = Callable[[int, str], Awaitable[None]]
 
 # What a client may leave unread. Envelopes have their own window, but a client may acknowledge what it never read: it can be found in the history.
 MOST_QUEUED = 4096
@@ -20,7 +20,7 @@ class SocketWriter:
         self._close = close
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._closing: int | None = None
+        self._closing: tuple[int, str] | None = None
         self._wake = asyncio.Event()
 
     @property
@@ -40,10 +40,10 @@ class SocketWriter:
         self._queued_bytes += len(frame)
         self._wake.set()
 
-    def close(self, code: int) -> None:
-        """Close the socket after what is queued. The first code wins."""
+    def close(self, code: int, reason: str = "") -> None:
+        """Close the socket after what is queued. The first code wins; `reason` has at most 123 bytes."""
         if self._closing is None:
-            self._closing = code
+            self._closing = code, reason
             self._wake.set()
 
     async def run(self) -> None:
@@ -56,4 +56,4 @@ class SocketWriter:
                 frame = self._queue.popleft()
                 self._queued_bytes -= len(frame)
                 await self._send(frame)
-        await self._close(self._closing)
+        await self._close(*self._closing)

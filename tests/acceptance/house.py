@@ -96,6 +96,14 @@ class House:
             self.launcher.send_signal(sign)
         return self.launcher.wait(60)
 
+    def restart_workers(self) -> None:
+        """What `make restart` does; returns when each worker has been replaced."""
+        before = {worker.pid for worker in self.workers()}
+        command = [str(CHECKOUT / ".venv" / "bin" / "python"), "-m", "chatproject.launcher", "restart"]
+        subprocess.run(command, cwd=self.checkout, env=self.environment(), check=True, capture_output=True)
+        wait_for(lambda: len(now := {w.pid for w in self.workers()}) == len(before) and not now & before, 60)
+        wait_for(self.is_ready, 30)
+
     def said(self) -> str:
         return self.output.read_text()
 

@@ -28,6 +28,9 @@ class Talker:
     seen: set[tuple[str, str]] = field(default_factory=set)
     sent: dict[str, JsonObject] = field(default_factory=dict)
     slowest: float = 0.0
+    # From the first try of a message until it was acknowledged.
+    longest: float = 0.0
+    closes: list[tuple[int, str]] = field(default_factory=list)
     _socket: DeviceSocket | None = None
     _answers: dict[str, "asyncio.Future[JsonObject]"] = field(default_factory=dict)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,6 +41,9 @@ class Talker:
             try:
                 async with connected(self.house.ws, self.device, ready=False) as socket:
                     await self._listen(socket)
+            except websockets.ConnectionClosed as closed:
+                if closed.rcvd is not None:
+                    self.closes.append((closed.rcvd.code, closed.rcvd.reason))
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
             finally:
@@ -77,10 +83,12 @@ class Talker:
     async def say(self, conversation_id: str, to: Sequence[Resident], text: bytes) -> JsonObject:
         """Send until it is committed: the same message under the same id, whatever happens in between."""
         frame = message(conversation_id, to, text)
+        began = asyncio.get_running_loop().time()
         async with asyncio.timeout(GIVE_UP_SECONDS):
             while True:
                 answer = await self._try(frame)
                 if answer["type"] == "sent":
+                    self.longest = max(self.longest, asyncio.get_running_loop().time() - began)
                     self.sent[frame["client_message_id"]] = answer
                     return answer
                 if answer["type"] == "error" and answer["error_code"] not in RETRYABLE:

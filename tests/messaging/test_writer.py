@@ -12,13 +12,15 @@ class DeafClient:
         self.goes_on = asyncio.Event()
         self.got: list[bytes] = []
         self.closed_with: int | None = None
+        self.reason = ""
 
     async def send(self, frame: bytes) -> None:
         await self.goes_on.wait()
         self.got.append(frame)
 
-    async def close(self, code: int) -> None:
+    async def close(self, code: int, reason: str) -> None:
         self.closed_with = code
+        self.reason = reason
 
 
 async def test_what_a_deaf_client_leaves_unread_is_bounded_in_bytes_and_then_it_is_closed() -> None:
@@ -42,7 +44,8 @@ async def test_what_is_queued_before_a_close_is_written_and_nothing_after_it() -
     client.goes_on.set()
     writer = SocketWriter(client.send, client.close)
     writer.put(b"before")
-    writer.close(4401)
+    writer.close(1012, "retry_after_ms=20")
     writer.put(b"after")
+    writer.close(4401)
     await writer.run()
-    assert (client.got, client.closed_with) == ([b"before"], 4401)
+    assert (client.got, client.closed_with, client.reason) == ([b"before"], 1012, "retry_after_ms=20")

@@ -1,0 +1,33 @@
+"""The web workers are restarted in turn while people talk: nobody loses anything, and nobody waits long."""
+
+import asyncio
+import re
+
+import pytest
+
+from tests.acceptance.house import House
+from tests.acceptance.talking import Party
+from tests.acceptance.test_faults import talk_through, three_devices
+
+pytestmark = pytest.mark.installation
+
+ADVICE = re.compile(r"retry_after_ms=(\d+)")
+
+
+def test_a_rolling_restart_loses_nothing_and_refuses_nothing_for_long(house: House) -> None:
+    devices, conversation = three_devices(house)
+    workers = {worker.pid for worker in house.workers()}
+    party = asyncio.run(talk_through(house, devices, conversation, house.restart_workers, 2))
+    assert not workers & {worker.pid for worker in house.workers()}
+    assert max(talker.longest for talker in party.talkers) < 5
+    _check_advice(party)
+
+
+def _check_advice(party: Party) -> None:
+    closes = [close for talker in party.talkers for close in talker.closes]
+    assert {code for code, _ in closes} == {1012}
+    assert len(closes) >= len(party.talkers), "every socket was on one of the workers"
+    for _, reason in closes:
+        advice = ADVICE.fullmatch(reason)
+        assert advice is not None
+        assert int(advice[1]) < 1000, "three sockets need no long spread"
