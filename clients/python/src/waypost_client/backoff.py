@@ -1,11 +1,13 @@
 """How long to wait before trying again."""
 
 import random
+import re
 
 SHORTEST = 0.5
 LONGEST = 20.0
 RESTARTING = 1012
 TOO_FAST = 4429
+ADVICE = re.compile(r"retry_after_ms=(\d{1,5})")
 
 
 def pause(attempt: int, *, at_least: float | None = None) -> float:
@@ -15,8 +17,9 @@ def pause(attempt: int, *, at_least: float | None = None) -> float:
     return chosen if at_least is None else max(chosen, at_least)
 
 
-def pause_after_close(code: int | None, attempt: int) -> float:
-    """A restarting server is tried again at once, though not by everybody in the same moment; a scolding one later."""
+def pause_after_close(code: int | None, attempt: int, reason: str = "") -> float:
+    """A restarting server is tried again when it said, else at once, though not by everybody in the same moment; a scolding one later."""
     if code == RESTARTING and attempt == 0:
-        return random.uniform(0, SHORTEST)  # noqa: S311 - as above
+        advised = ADVICE.fullmatch(reason)
+        return int(advised[1]) / 1000 if advised else random.uniform(0, SHORTEST)  # noqa: S311 - as above
     return pause(attempt, at_least=5.0 if code == TOO_FAST else None)

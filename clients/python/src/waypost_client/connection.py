@@ -64,6 +64,10 @@ class Connection:
     def close_code(self) -> int | None:
         return self._socket.close_code
 
+    @property
+    def close_reason(self) -> str:
+        return self._socket.close_reason or ""
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()

@@ -66,11 +66,11 @@ class Link:
         while True:
             began = loop.time()
             try:
-                code = await self._once()
+                code, reason = await self._once()
                 attempt = 0 if loop.time() - began > STEADY_AFTER else attempt
                 refused = refused + 1 if code == UNAUTHENTICATED else 0
                 await self._react(code, refused)
-                wait = pause_after_close(code, attempt)
+                wait = pause_after_close(code, attempt, reason)
             except Refused as refusal:
                 wait = pause(attempt, at_least=refusal.retry_after)
             except Unreachable:
@@ -107,25 +107,25 @@ class Link:
             with contextlib.suppress(Disconnected):
                 await self._send_reads(self._connection)
 
-    async def _once(self) -> int | None:
-        """One connection from beginning to end; the close code tells why it ended."""
+    async def _once(self) -> tuple[int | None, str]:
+        """One connection from beginning to end; the close code and its reason tell why it ended."""
         token = await self._api.access_token()
         try:
             connection = await Connection.opened(self._api.socket_url, token, subprotocol=self._subprotocol)
         except Refused as refusal:
             if refusal.code not in ("INVALID_TOKEN", "UNAUTHORIZED"):
                 raise
-            return UNAUTHENTICATED
+            return UNAUTHENTICATED, ""
         try:
             await self._serve(connection)
         except Disconnected:
-            return connection.close_code
+            return connection.close_code, connection.close_reason
         finally:
             self._connection = None
             self._connected.clear()
             await self._stop_errands()
             await connection.close()
-        return connection.close_code
+        return connection.close_code, connection.close_reason
 
     async def _serve(self, connection: Connection) -> None:
         self._clock.set(connection.ready.server_time)
