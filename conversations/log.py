@@ -6,6 +6,7 @@ and writes ledger rows, ciphertext bundles (the transactional outbox) and the ne
 A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversation never stops the others; its sends come back as SKIPPED.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -98,11 +99,11 @@ async def append(sends: Sequence[Send], *, waiting: bool = False, until: float |
 
     Never raises for a fault of the database: every send then gets StorageUnavailable, and may or may not be committed if the fault hit the
     COMMIT itself (sending it again tells). One send that PostgreSQL refuses never fails the others: the batch is halved until it stands alone,
-    but no transaction begins after `until` on the monotonic clock, because nobody waits for it any more.
+    but no transaction begins after `until` on the loop's clock, because nobody waits for it any more.
     `waiting` waits up to 2 s for locked rows instead of skipping them.
     """
-    until = time.monotonic() + TAKING_APART_SECONDS if until is None else until
-    if time.monotonic() > until:
+    until = asyncio.get_running_loop().time() + TAKING_APART_SECONDS if until is None else until
+    if asyncio.get_running_loop().time() > until:
         return Committed(refuse_all(sends))
     try:
         return await _transaction(sends, waiting=waiting)

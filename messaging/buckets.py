@@ -1,6 +1,6 @@
 """Token buckets in the process: limits of the hot path, where asking Redis for every message would cost more than the message."""
 
-import time
+import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -19,7 +19,7 @@ class TokenBuckets:
         """Take a token: 0.0 when there was one, else the seconds until there is."""
         if not self._rate or not self._burst:
             return 0.0
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         level, seen = self._levels.get(key, (self._burst, now))
         level = min(self._burst, level + (now - seen) * self._rate)
         if level < 1:

@@ -6,7 +6,6 @@ conversation notices; held for too long, it gets a waiting transaction of its ow
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
@@ -43,7 +42,7 @@ class _Queued:
 
     def __init__(self, send: Send) -> None:
         self.send = send
-        self.since = time.monotonic()
+        self.since = asyncio.get_running_loop().time()
         self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def resolve(self, outcome: Outcome) -> None:
@@ -89,7 +88,7 @@ class GroupCommit:
 
     def _answer_overdue(self) -> None:
         """Forget what has an answer; give one to what has waited too long for it."""
-        late = time.monotonic() - ANSWER_SECONDS
+        late = asyncio.get_running_loop().time() - ANSWER_SECONDS
         while self._unanswered:
             key, oldest = next(iter(self._unanswered.items()))
             if not oldest.answer.done() and oldest.since > late:
@@ -144,7 +143,7 @@ class GroupCommit:
 
     def _expire(self, conversation_id: UUID) -> None:
         queue = self._queues[conversation_id]
-        late = time.monotonic() - QUEUE_SECONDS
+        late = asyncio.get_running_loop().time() - QUEUE_SECONDS
         while queue and queue[0].since < late:
             expired = queue.popleft()
             expired.resolve(StorageUnavailable())
@@ -182,8 +181,8 @@ class GroupCommit:
     def _put_back(self, conversation_id: UUID, items: Sequence[_Queued]) -> None:
         queue = self._queues.setdefault(conversation_id, deque())
         queue.extendleft(reversed(items))
-        held_since = self._held_since.setdefault(conversation_id, time.monotonic())
-        if time.monotonic() - held_since > PATIENCE_SECONDS and len(self._waiting) < MOST_WAITING:
+        held_since = self._held_since.setdefault(conversation_id, asyncio.get_running_loop().time())
+        if asyncio.get_running_loop().time() - held_since > PATIENCE_SECONDS and len(self._waiting) < MOST_WAITING:
             self._waiting.add(conversation_id)
             self._start(self._commit_waiting(conversation_id))
 

@@ -4,11 +4,13 @@ A hint says "look at your mailbox", and brings small envelopes along so that a c
 hint carries a MAC with a key Redis does not have, and one that does not verify only makes the socket look.
 """
 
+import asyncio
 import hmac
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
 from channels.layers import get_channel_layer
@@ -101,7 +103,7 @@ def _tell(group: str, hint: Hint) -> None:
 
 def _tell_here(group: str, hint: Hint) -> bool:
     """Whether somebody listens in this process: a hint for them needs neither encoding nor Redis."""
-    listeners = tuple(_here.get(group, ()))
+    listeners = tuple(_here().get(group, ()))
     for listener in listeners:
         listener(hint)
     return bool(listeners)
@@ -121,26 +123,32 @@ class Listening:
 
     def start(self) -> None:
         """Listen. Works without Redis."""
+        here = _here()
         for group, ear in self._ears:
-            _here.setdefault(group, []).append(self._on_hint)
+            here.setdefault(group, []).append(self._on_hint)
             layer().listen(group, ear, self._on_gap)
 
     def stop(self) -> None:
         """Stop listening. Idempotent."""
+        here = _here()
         for group, ear in self._ears:
             layer().unlisten(group, ear)
-            listeners = _here.get(group, [])
+            listeners = here.get(group, [])
             if self._on_hint in listeners:
                 listeners.remove(self._on_hint)
             if not listeners:
-                _here.pop(group, None)
+                here.pop(group, None)
 
     def _heard(self, group: str, payload: bytes) -> None:
         self._on_hint(_open(group, payload))
 
 
-# Who listens in this process, by group.
-_here: dict[str, list[OnHint]] = {}
+def _here() -> dict[str, list[OnHint]]:
+    """Who listens on the running loop, by group."""
+    return _listening.setdefault(asyncio.get_running_loop(), {})
+
+
+_listening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[OnHint]]] = WeakKeyDictionary()
 
 
 def _seal(group: str, hint: Hint) -> bytes:

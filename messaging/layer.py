@@ -10,7 +10,6 @@ channels_redis' own. A channel name made by `new_channel` is local to its proces
 import asyncio
 import contextlib
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -181,7 +180,7 @@ class Subscriber:
 
     @property
     def up(self) -> bool:
-        return time.monotonic() - self._last_tick < TICKS_MISSED * TICK_SECONDS
+        return asyncio.get_running_loop().time() - self._last_tick < TICKS_MISSED * TICK_SECONDS
 
     def want(self, group: str) -> None:
         self._wanted[self._name(group).encode()] = group
@@ -271,7 +270,7 @@ class Subscriber:
     def _ticked(self) -> None:
         """A tick came back. The first one after a silence means that hints may have been missed."""
         missed = not self.up
-        self._last_tick = time.monotonic()
+        self._last_tick = asyncio.get_running_loop().time()
         if missed:
             self._arrived(None, b"")
 

@@ -265,7 +265,7 @@ class Delivery:
 
     async def _move_cursor(self, mark: Watermark, oldest: "_Oldest") -> None:
         """Everything below the oldest un-acknowledged row and the watermark is done with for good."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         low = min(oldest.position, mark.position) - 1
         if (
             self._cursor is None
@@ -299,17 +299,19 @@ class Delivery:
         return 2 * len(self._in_flight) <= WINDOW_ENVELOPES and 2 * self._in_flight_bytes <= WINDOW_BYTES
 
     def _take(self, envelope: Envelope) -> None:
-        self._in_flight[envelope.message_id] = _InFlight(envelope, time.monotonic(), repeated=False)
+        self._in_flight[envelope.message_id] = _InFlight(envelope, asyncio.get_running_loop().time(), repeated=False)
         self._in_flight_bytes += envelope.size
 
     def _repeat_unanswered(self) -> None:
         """What was not acknowledged in time is sent once more; what was not acknowledged then either ends the socket."""
-        late = time.monotonic() - UNANSWERED_SECONDS
+        late = asyncio.get_running_loop().time() - UNANSWERED_SECONDS
         overdue = [flight for flight in self._in_flight.values() if flight.sent_at < late]
         if any(flight.repeated for flight in overdue):
             raise NotKeepingUp
         for flight in overdue:
-            self._in_flight[flight.envelope.message_id] = _InFlight(flight.envelope, time.monotonic(), repeated=True)
+            self._in_flight[flight.envelope.message_id] = _InFlight(
+                flight.envelope, asyncio.get_running_loop().time(), repeated=True
+            )
         if overdue:
             self._send([flight.envelope for flight in overdue])
 

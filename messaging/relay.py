@@ -6,7 +6,6 @@ expires, and the finisher of any process takes it over. Everything here may happ
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
@@ -55,7 +54,7 @@ class Relay:
             # Nothing is lost and nothing piles up here: the outbox has them, and the finisher tries the store again.
             self._look(entries)
             return
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self._committed.extend((now, entry) for entry in entries)
         if not self._depositing:
             self._depositing = True
@@ -75,7 +74,7 @@ class Relay:
 
         Where the store falls behind, the rest is left to the finishers: depositing it here as well would double the load that is too much.
         """
-        late = time.monotonic() - OWN_SECONDS
+        late = asyncio.get_running_loop().time() - OWN_SECONDS
         while self._committed and self._committed[0][0] < late:
             self._committed.popleft()
         size = _deposit_size([entry for _, entry in islice(self._committed, LARGEST_DEPOSIT)])
