@@ -17,11 +17,16 @@ class Supervisor:
     """Starts the dead again, never the silent: a child that hangs may be at work, and killing it would lose that.
 
     A death is an exit after having been ready. Three of one child within a minute are a fault that starting again
-    does not mend: `give_up` is called, once, with the reason.
+    does not mend: `give_up` is called, once, with the reason; unless deaths are what somebody wants to see
+    (`is_patient`). `tell` hears of deaths and returns.
     """
 
-    def __init__(self, give_up: Callable[[str], None]) -> None:
+    def __init__(
+        self, give_up: Callable[[str], None], *, is_patient: bool = False, tell: Callable[[str], None] = say
+    ) -> None:
         self._give_up = give_up
+        self._is_patient = is_patient
+        self._tell = tell
         self._groups: list[Sequence[Child]] = []
         self._keepers: list[threading.Thread] = []
         self._stopping = threading.Event()
@@ -74,10 +79,11 @@ class Supervisor:
                 asked.set()
                 continue
             deaths.append(time.monotonic())
-            if len(deaths) > DEATHS_ALLOWED and deaths[-1] - deaths[0] < DEATHS_WINDOW_SECONDS:
+            too_many = len(deaths) > DEATHS_ALLOWED and not self._is_patient
+            if too_many and deaths[-1] - deaths[0] < DEATHS_WINDOW_SECONDS:
                 self._give_up(f"{child.name} died three times within a minute, last {describe(code)}; see {child.log}")
                 return
-            say(f"  ! {child.name} died ({describe(code)}); starting it again")
+            self._tell(f"  ! {child.name} died ({describe(code)}); starting it again")
             if not self._restart(child):
                 return
 
@@ -93,7 +99,7 @@ class Supervisor:
                     return False
                 self._stopping.wait(1.0)
             else:
-                say(f"  ✓ {child.name} is back after {time.monotonic() - began:.1f} s")
+                self._tell(f"  ✓ {child.name} is back after {time.monotonic() - began:.1f} s")
                 return True
         return False
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,14 +48,16 @@ class Worker:
         log: Path,
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
+        show: Callable[[str], None] = complain,
     ) -> None:
-        """`life` is what `lifeline` gives."""
+        """`life` is what `lifeline` gives; `show` gets what its log has to say to whoever sits at the terminal."""
         self.name = name
         self.log = log
         self._listener = listener
         self._life = life
         self._environment = environment
         self._command = command
+        self._show = show
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -103,7 +105,7 @@ class Worker:
                 log.write(line)
                 log.flush()
                 if not QUIET.match(line):
-                    complain(line.rstrip())
+                    self._show(line.rstrip())
 
     def wait(self) -> int:
         return self._process.wait() if self._process else 0

@@ -1,0 +1,92 @@
+"""The stores of an installation, by layout: where they are, how they are reached, and how three Cassandra nodes become one cluster."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.policies import WhiteListRoundRobinPolicy
+
+from chatproject.launcher.cassandra import TEST, CassandraNode, loopback_address
+from chatproject.launcher.cassandra.node import CQL_PORT
+from chatproject.launcher.errors import refuse
+from chatproject.launcher.postgres import PostgresServer
+from chatproject.launcher.server import Server
+from chatproject.launcher.valkey import ValkeyServer
+
+POSTGRESQL, CASSANDRA, CASSANDRA3 = "postgresql", "cassandra", "cassandra3"
+LAYOUTS = {POSTGRESQL: 0, CASSANDRA: 1, CASSANDRA3: 3}
+KEYSPACE = "waypost_faults"
+TOGETHER_SECONDS = 60.0
+# A node's own address ends in 1, 2, 3; the one that drivers are told ends in 101, 102, 103.
+TOLD = 100
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Servers that are not running yet."""
+
+    layout: str
+    postgres: PostgresServer
+    valkey: ValkeyServer
+    nodes: Sequence[CassandraNode]
+
+    @property
+    def servers(self) -> list[Server]:
+        return [self.postgres, self.valkey, *self.nodes]
+
+
+def stores_in(directory: Path, layout: str, *, proxied: bool) -> Stores:
+    """The servers of a layout. With `proxied`, the driver is told addresses at which proxies listen, also those of peers it learns of later."""
+    first = loopback_address(directory / "cassandra-1")
+    nodes = [_node(directory, number, first, proxied=proxied) for number in range(1, LAYOUTS[layout] + 1)]
+    return Stores(layout, PostgresServer(directory / "postgres"), ValkeyServer(directory / "valkey"), nodes)
+
+
+def _node(directory: Path, number: int, first: str, *, proxied: bool) -> CassandraNode:
+    address = _with_end(first, number)
+    profile = (
+        replace(TEST, settings=f"{TEST.settings}broadcast_rpc_address: {told_address(address)}\n") if proxied else TEST
+    )
+    node = CassandraNode(directory / f"cassandra-{number}", address=address, seed=first, profile=profile)
+    node.name = f"Cassandra {number}"
+    return node
+
+
+def _with_end(address: str, end: int) -> str:
+    return f"{address.rpartition('.')[0]}.{end}"
+
+
+def told_address(address: str) -> str:
+    """The address of a node as drivers are told it where a proxy stands in front."""
+    return _with_end(address, TOLD + int(address.rpartition(".")[2]))
+
+
+def cluster_url(nodes: Sequence[CassandraNode], *, proxied: bool) -> str:
+    """How an application reaches the cluster; replicated to all of its nodes."""
+    hosts = [told_address(node.address) if proxied else node.address for node in nodes]
+    return f"cassandra://{','.join(f'{host}:{CQL_PORT}' for host in hosts)}/{KEYSPACE}?dc=dc1&rf={len(nodes)}"
+
+
+def await_together(nodes: Sequence[CassandraNode]) -> None:
+    """Return when each node knows all the others and they agree on the schema. LauncherError if that takes too long."""
+    deadline = time.monotonic() + TOGETHER_SECONDS
+    while not all(_knows(node, len(nodes)) for node in nodes):
+        if time.monotonic() > deadline:
+            refuse("The Cassandra nodes did not become a cluster.")
+        time.sleep(0.3)
+
+
+def _knows(node: CassandraNode, count: int) -> bool:
+    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([node.address]), request_timeout=5.0)
+    cluster = Cluster([node.address], protocol_version=4, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+    try:
+        session = cluster.connect()
+        peers = list(session.execute("SELECT host_id, schema_version FROM system.peers"))
+        own = session.execute("SELECT schema_version FROM system.local").one()
+    except NoHostAvailable:
+        return False
+    finally:
+        cluster.shutdown()
+    return len(peers) == count - 1 and all(peer.host_id and peer.schema_version == own.schema_version for peer in peers)
