@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Of the asynchronous road alone; the synchronous one has `transactions.short_transaction`. Whatever waits or runs longer is a fault, never a queue.
 CHECKOUT_SECONDS = 2.0
 POOL_SIZE = 8
+# What decides nothing (looking, reading, marking as read) has so many of them at most: however many sockets look at once, sends find a free one.
+SHARED = 5
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
@@ -88,25 +90,54 @@ async def _configure(conn: Connection) -> None:
 
 
 @asynccontextmanager
-async def connection(alias: str = "default", *, statement_faults: bool = False) -> AsyncIterator[Connection]:
-    """A connection for one transaction, rolled back if it raises.
+async def connection(alias: str = "default") -> AsyncIterator[Connection]:
+    """A connection for one transaction that decides nothing, rolled back if it raises.
 
-    Raises StorageUnavailable for anything an unreachable or overloaded server does. With `statement_faults` a deadlock or a statement that took
-    too long comes as it is, for callers who then do something else than trying again later.
+    Raises StorageUnavailable for anything an unreachable or overloaded server does, too many others who wait for a connection among it.
+    """
+    async with _turn(alias):
+        try:
+            async with deciding(alias) as conn:
+                yield conn
+        except OF_THE_STATEMENT as failure:
+            raise StorageUnavailable from failure
+
+
+@asynccontextmanager
+async def deciding(alias: str = "default") -> AsyncIterator[Connection]:
+    """A connection for one transaction that somebody waits for, rolled back if it raises.
+
+    Raises StorageUnavailable for anything an unreachable or overloaded server does; but a deadlock or a statement that took too long comes as it
+    is, for callers who then do something else than trying again later.
     """
     source = await pool(alias)
     try:
         async with source.connection() as conn:
             yield conn
-    except OF_THE_STATEMENT as failure:
-        if statement_faults:
-            raise
-        raise StorageUnavailable from failure
+    except OF_THE_STATEMENT:
+        raise
     except errors.LockNotAvailable as failure:
         raise StorageUnavailable from failure
     except UNAVAILABLE as failure:
         heal(source)
         raise StorageUnavailable from failure
+
+
+@asynccontextmanager
+async def _turn(alias: str) -> AsyncIterator[None]:
+    turns = _turns.setdefault(asyncio.get_running_loop(), {}).setdefault(alias, asyncio.Semaphore(SHARED))
+    try:
+        async with asyncio.timeout(CHECKOUT_SECONDS):
+            await turns.acquire()
+    except TimeoutError as failure:
+        raise StorageUnavailable from failure
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 def heal(source: Pool) -> None:

@@ -138,7 +138,7 @@ async def commit(actor: Sender, conversation_id: UUID, decision: Decision) -> No
     """Decide under the lock, write, announce."""
 
     async def transaction() -> Sequence[LogEntry]:
-        async with postgresql.connection(statement_faults=True) as conn:
+        async with postgresql.deciding() as conn:
             scene = await _scene(conn, actor, conversation_id, decision.people, locking=True)
             decision.check(scene)
             await _act(decision, scene)

@@ -50,7 +50,7 @@ async def found_group(founder: Sender, wanted: NewGroup) -> UUID:
     await sync_to_async(spend)(NEW_CONVERSATIONS, str(founder.user_id))
 
     async def transaction() -> LogEntry:
-        async with postgresql.connection(statement_faults=True) as conn:
+        async with postgresql.deciding() as conn:
             await _invite(conn, people)
             return await _found_group(conn, founder, wanted.description, people)
 
@@ -75,7 +75,7 @@ async def open_direct(founder: Sender, peer_id: UUID) -> tuple[UUID, bool]:
     await sync_to_async(spend)(NEW_CONVERSATIONS, str(founder.user_id))
 
     async def transaction() -> tuple[UUID, bool]:
-        async with postgresql.connection(statement_faults=True) as conn:
+        async with postgresql.deciding() as conn:
             return await _open_direct(conn, pair)
 
     async with turn(founder.user_id):

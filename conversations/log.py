@@ -154,7 +154,7 @@ async def _once_more(sends: Sequence[Send], *, waiting: bool) -> Committed:
 
 
 async def _transaction(sends: Sequence[Send], *, waiting: bool) -> Committed:
-    async with postgresql.connection(statement_faults=True) as conn:
+    async with postgresql.deciding() as conn:
         reading = await _read(conn, sends, waiting=waiting)
         made = plan(sends, reading)
         if made.entries:

@@ -1,6 +1,7 @@
 """A PostgreSQL that is stopped for a while and goes on: its statements take too long, and afterwards everything is as before."""
 
 import asyncio
+from collections import Counter
 
 import psycopg
 import pytest
@@ -33,8 +34,25 @@ async def test_a_statement_that_takes_too_long_is_a_store_that_is_not_available(
         async with postgresql.connection() as conn:
             await conn.execute("SELECT pg_sleep(5)")
     with pytest.raises(psycopg.errors.QueryCanceled):
-        async with postgresql.connection(statement_faults=True) as conn:
+        async with postgresql.deciding() as conn:
             await conn.execute("SELECT pg_sleep(5)")
+
+
+async def test_however_many_look_at_once_who_decides_finds_a_free_connection() -> None:
+    looking = [asyncio.create_task(_look(1.0)) for _ in range(40)]
+    await asyncio.sleep(0.2)
+    began = asyncio.get_running_loop().time()
+    async with postgresql.deciding() as conn:
+        await conn.execute("SELECT 1")
+    assert asyncio.get_running_loop().time() - began < 0.5
+    ends = Counter(type(end) for end in await asyncio.gather(*looking, return_exceptions=True))
+    assert ends[StorageUnavailable] > 0, "who waits too long for a turn is told so"
+    assert ends.keys() == {StorageUnavailable, type(None)}
+
+
+async def _look(seconds: float) -> None:
+    async with postgresql.connection() as conn:
+        await conn.execute("SELECT pg_sleep(%s)", [seconds])
 
 
 async def test_a_server_that_is_read_only_is_not_available(db: None) -> None:
