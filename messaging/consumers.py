@@ -46,7 +46,8 @@ LARGEST_SEND = 256 * 1024
 AUTHENTICATE_SECONDS = 5.0
 BAD_FRAMES = 3
 CHECK_SECONDS = 30.0
-MOST_ERRANDS = 64
+# Each may hold a connection to PostgreSQL; one socket must not keep the others from theirs.
+MOST_ERRANDS = 4
 END_AGAIN_SECONDS = 0.5
 
 PROTOCOL_ERROR = 4400
@@ -175,6 +176,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             send=self._deliver,
             queue_empty=partial(self._put, frames.QueueEmptyFrame()),
             hints_arrive=lambda: hints.layer().up,
+            crowd=partial(len, self._runtime.sockets),
         )
         self._put(self._ready(session, ref))
         hints.close(session.device_id, Close(CONNECTED_ELSEWHERE, session.conn_id))

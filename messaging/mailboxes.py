@@ -35,6 +35,9 @@ REMEMBERED_ACKS = 4096
 # Passes of one process that ask PostgreSQL at the same time.
 MOST_LOOKING = 3
 SUBSCRIBED_WITHIN_SECONDS = 0.1
+# After an outage so many sockets of a process look in a second; the last of them looks after this long.
+LOOKS_PER_SECOND = 100
+LONGEST_SPREAD_SECONDS = 20.0
 SWEEP_SECONDS = 30.0
 SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
@@ -72,7 +75,9 @@ class Delivery:
         send: Callable[[Sequence[Envelope]], None],
         queue_empty: Callable[[], None],
         hints_arrive: Callable[[], bool],
+        crowd: Callable[[], int] = lambda: 1,
     ) -> None:
+        """`crowd`: how many sockets this process has."""
         self._session = session
         self._mailbox = Mailbox(session.user_id, session.device_id)
         self._store = store
@@ -80,6 +85,7 @@ class Delivery:
         self._send = send
         self._queue_empty = queue_empty
         self._hints_arrive = hints_arrive
+        self._crowd = crowd
         self._in_flight: OrderedDict[int, _InFlight] = OrderedDict()
         self._in_flight_bytes = 0
         self._acked: OrderedDict[int, None] = OrderedDict()
@@ -98,9 +104,16 @@ class Delivery:
         self._dirty.set()
 
     def subscribed(self) -> None:
-        """Hints arrive from now on; what came before may have been missed."""
-        self._subscribed.set()
-        self._dirty.set()
+        """Hints arrive from now on; what came before may have been missed.
+
+        The first time concerns this socket alone, which looks at once. Later ones concern all of the process: they look one after the other.
+        """
+        if self._subscribed.is_set():
+            spread = min(LONGEST_SPREAD_SECONDS, self._crowd() / LOOKS_PER_SECOND)
+            asyncio.get_running_loop().call_later(random.uniform(0, spread), self._dirty.set)  # noqa: S311
+        else:
+            self._subscribed.set()
+            self._dirty.set()
 
     def offer(self, envelopes: Iterable[Envelope]) -> None:
         """Envelopes that came with a hint: sent at once while the window has room, else read later."""

@@ -284,3 +284,19 @@ async def test_a_store_that_is_down_does_not_hide_what_is_committed(
         await log.append([send(conversation, alice_phone, [bob_phone])])
         await until(lambda: bob.seqs == [1, 2])
         assert bob.emptied == 0, "the mailbox was not read"
+
+
+async def test_when_hints_come_back_a_crowd_looks_one_after_the_other(device: Device) -> None:
+    device.delivery._crowd = lambda: 100
+    device.delivery.subscribed()
+    assert device.delivery._dirty.is_set(), "a socket that has just come looks at once"
+    device.delivery._dirty.clear()
+    others = [Device(device.mailbox, device.store) for _ in range(50)]
+    for other in [device, *others]:
+        other.delivery._crowd = lambda: 100
+        other.delivery._subscribed.set()
+        other.delivery.subscribed()
+    await asyncio.sleep(0.5)
+    looking = sum(other.delivery._dirty.is_set() for other in others)
+    assert 5 < looking < 45, "half of a second has passed, so about half of them look"
+    await until(lambda: all(other.delivery._dirty.is_set() for other in others))
