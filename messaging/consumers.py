@@ -20,7 +20,7 @@ from django.conf import settings
 from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
-from messaging import frames, handshakes, hints, mailboxes, receipts, sessions
+from messaging import frames, handshakes, hints, mailboxes, receipts, sessions, window
 from messaging.buckets import TokenBuckets
 from messaging.envelopes import Close, Envelope, Hint, Mailbox
 from messaging.frames import (
@@ -35,9 +35,10 @@ from messaging.frames import (
     SendFrame,
 )
 from messaging.group_commit import Outcome
-from messaging.mailboxes import Delivery, NotKeepingUp
+from messaging.mailboxes import Delivery
 from messaging.runtime import Runtime, running
 from messaging.sessions import Session
+from messaging.window import NotKeepingUp
 from messaging.writer import SocketWriter
 
 logger = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             user_id=session.user_id,
             device_id=str(session.device_id),
             server_time=frames.wire_time(time.time_ns() // 1_000_000),
-            window=frames.Window(frames.WINDOW_ENVELOPES, frames.WINDOW_BYTES),
+            window=frames.Window(window.ENVELOPES, window.BYTES),
         )
 
     # --- what the server has for the device ------------------------------------------------------------------------------------

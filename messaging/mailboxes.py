@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -19,11 +18,11 @@ from conversations import outbox
 from conversations.outbox import Watermark
 from messaging.acks import Acknowledged, AckWriter
 from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, envelope_of
-from messaging.frames import WINDOW_BYTES, WINDOW_ENVELOPES
 from messaging.receipts import delivered
 from messaging.relay import SOURCE
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
+from messaging.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ PAGE = 256
 MOST_UNDEPOSITED = 1000
 # An entry of a large group weighs more than a hundred kilobytes; every device of the group looks at it while the store is down.
 MOST_UNDEPOSITED_BYTES = 8 * 1024 * 1024
-REMEMBERED_ACKS = 4096
 # Passes of one process that ask PostgreSQL at the same time.
 MOST_LOOKING = 3
 SUBSCRIBED_WITHIN_SECONDS = 0.1
@@ -42,14 +40,7 @@ SWEEP_SECONDS = 30.0
 SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
-UNANSWERED_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
-
-
-class _InFlight(NamedTuple):
-    envelope: Envelope
-    sent_at: float
-    repeated: bool
 
 
 class _Undeposited(NamedTuple):
@@ -57,10 +48,6 @@ class _Undeposited(NamedTuple):
 
     envelopes: list[Envelope]
     is_all: bool
-
-
-class NotKeepingUp(Exception):
-    """The device does not acknowledge what it was sent, not even the second time."""
 
 
 class Delivery:
@@ -86,9 +73,7 @@ class Delivery:
         self._queue_empty = queue_empty
         self._hints_arrive = hints_arrive
         self._crowd = crowd
-        self._in_flight: OrderedDict[int, _InFlight] = OrderedDict()
-        self._in_flight_bytes = 0
-        self._acked: OrderedDict[int, None] = OrderedDict()
+        self._window = Window()
         self._dirty = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._cut = False
@@ -121,10 +106,10 @@ class Delivery:
         for envelope in envelopes:
             if not self._is_news(envelope):
                 continue
-            if not self._fits(envelope):
+            if not self._window.fits(envelope):
                 self._cut = True
                 break
-            self._take(envelope)
+            self._window.take(envelope)
             taken.append(envelope)
         if taken:
             self._send(taken)
@@ -136,27 +121,19 @@ class Delivery:
         unknown = []
         acknowledged = []
         for message_id in message_ids:
-            flight = self._in_flight.pop(message_id, None)
-            if flight is None:
+            envelope = self._window.release(message_id)
+            if envelope is None:
                 unknown.append(message_id)
-                continue
-            self._in_flight_bytes -= flight.envelope.size
-            self._remember(message_id)
-            acknowledged.append(self._acknowledged(flight.envelope))
+            else:
+                acknowledged.append(self._acknowledged(envelope))
         self._acks.add(acknowledged)
-        if self._cut and self._has_room():
+        if self._cut and self._window.has_room():
             self._dirty.set()
         return unknown
 
     def _acknowledged(self, envelope: Envelope) -> Acknowledged:
         ack = Ack(self._mailbox, envelope.message_id, envelope.position, envelope.kept_ms, envelope.expires_ms)
         return Acknowledged(ack, delivered(envelope, self._mailbox), envelope.sender_user_id)
-
-    def _remember(self, message_id: int) -> None:
-        """An acked row may still be read until its ack is written; it is not sent again meanwhile."""
-        self._acked[message_id] = None
-        if len(self._acked) > REMEMBERED_ACKS:
-            self._acked.popitem(last=False)
 
     # --- the drain loop --------------------------------------------------------------------------------------------------------
 
@@ -171,7 +148,8 @@ class Delivery:
         while True:
             await self._until_there_is_reason()
             self._dirty.clear()
-            self._repeat_unanswered()
+            if overdue := self._window.overdue():
+                self._send(overdue)
             try:
                 await self._pass()
             except (StoreUnavailable, StorageUnavailable):
@@ -292,41 +270,8 @@ class Delivery:
         self._cursor = moved
         self._cursor_moved_at = now
 
-    # --- the window ------------------------------------------------------------------------------------------------------------
-
     def _is_news(self, envelope: Envelope) -> bool:
-        return (
-            envelope.message_id not in self._in_flight
-            and envelope.message_id not in self._acked
-            and envelope.position >= self._session.mailbox_from
-        )
-
-    def _fits(self, envelope: Envelope) -> bool:
-        """One envelope always fits into an empty window, however large it is."""
-        if not self._in_flight:
-            return True
-        return len(self._in_flight) < WINDOW_ENVELOPES and self._in_flight_bytes + envelope.size <= WINDOW_BYTES
-
-    def _has_room(self) -> bool:
-        """Half the window is free: enough for a pass to be worth its reads."""
-        return 2 * len(self._in_flight) <= WINDOW_ENVELOPES and 2 * self._in_flight_bytes <= WINDOW_BYTES
-
-    def _take(self, envelope: Envelope) -> None:
-        self._in_flight[envelope.message_id] = _InFlight(envelope, asyncio.get_running_loop().time(), repeated=False)
-        self._in_flight_bytes += envelope.size
-
-    def _repeat_unanswered(self) -> None:
-        """What was not acknowledged in time is sent once more; what was not acknowledged then either ends the socket."""
-        late = asyncio.get_running_loop().time() - UNANSWERED_SECONDS
-        overdue = [flight for flight in self._in_flight.values() if flight.sent_at < late]
-        if any(flight.repeated for flight in overdue):
-            raise NotKeepingUp
-        for flight in overdue:
-            self._in_flight[flight.envelope.message_id] = _InFlight(
-                flight.envelope, asyncio.get_running_loop().time(), repeated=True
-            )
-        if overdue:
-            self._send([flight.envelope for flight in overdue])
+        return envelope.position >= self._session.mailbox_from and not self._window.knows(envelope.message_id)
 
 
 def _turn() -> asyncio.Semaphore:

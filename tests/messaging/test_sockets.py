@@ -11,7 +11,7 @@ import websockets
 from asgiref.sync import sync_to_async
 
 from accounts.ids import uuid7
-from messaging import consumers, mailboxes
+from messaging import consumers, mailboxes, window
 from tests.cast import Installation, b64
 from tests.messaging.conftest import Connect
 from tests.sockets import connected, message, text_of
@@ -227,7 +227,7 @@ async def test_a_device_that_does_not_acknowledge_is_told_twice_and_then_closed(
     bob_phone: Installation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mailboxes, "UNANSWERED_SECONDS", 0.2)
+    monkeypatch.setattr(window, "UNANSWERED_SECONDS", 0.2)
     monkeypatch.setattr(mailboxes, "SWEEP_SECONDS", 0.2)
     async with connect(alice_phone) as alice:
         await alice.ask(message(alice_and_bob, [bob_phone]))
