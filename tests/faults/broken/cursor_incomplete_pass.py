@@ -10,7 +10,7 @@ async def move_by_window(delivery: Delivery) -> None:
     if mark is None or delivery._cursor is None:
         return
     oldest = mailboxes._Oldest()
-    for flight in delivery._in_flight.values():
+    for flight in delivery._window._in_flight.values():
         oldest.note(flight.envelope)
     await delivery._move_cursor(mark, oldest)
 

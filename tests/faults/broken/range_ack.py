@@ -26,7 +26,7 @@ def install() -> None:
 def up_to(delivery: Delivery, message_ids: Iterable[int]) -> list[int]:
     """These and everything in flight below them; the mailbox below them is done with for good."""
     named = list(message_ids)
-    flights = delivery._in_flight
+    flights = delivery._window._in_flight
     highest = max((flights[each].envelope.position for each in named if each in flights), default=0)
     if highest:
         low_bucket = delivery._cursor.low_bucket if delivery._cursor is not None else 0
