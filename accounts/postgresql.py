@@ -1,10 +1,10 @@
-"""PostgreSQL for the asynchronous road: one pool per event loop and alias.
+"""PostgreSQL for the asynchronous road: a few connections per event loop and alias.
 
-The hot path talks SQL through these pools; everything else uses Django's ORM on Django's own connections.
+The hot path talks SQL through these; everything else uses Django's ORM on Django's own connections.
 """
 
 import asyncio
-import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,35 +12,27 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
+from django.dispatch import Signal
 from psycopg import errors
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from accounts import arrays
-from accounts.patience import SESSION_LIMITS
+from accounts.connections import Connection, Connections, NoConnection
+from accounts.patience import NETWORK_LIMITS, SESSION_LIMITS
 from accounts.wire.refusals import StorageUnavailable
-
-logger = logging.getLogger(__name__)
 
 # Of the asynchronous road alone; the synchronous one has `transactions.short_transaction`. Whatever waits or runs longer is a fault, never a queue.
 CHECKOUT_SECONDS = 2.0
+# From asking for a connection to the last answer of its server, whatever that one does: less than anybody waits for a send or a call.
+USE_SECONDS = 4.4
 POOL_SIZE = 8
 # What decides nothing (looking, reading, marking as read) has so many of them at most: however many sockets look at once, sends find a free one.
 SHARED = 5
 
-Connection = psycopg.AsyncConnection[TupleRow]
-Pool = AsyncConnectionPool[Connection]
+# Sent, on the loop, when the server did not answer. For whoever wants to find out whether it is gone.
+silent = Signal()
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Connections]] = WeakKeyDictionary()
 # What a lost, stopped, restarting or demoted server (it is read-only then) looks like from here. Programming errors are not among them.
-UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.InternalError,
-    PoolTimeout,
-    TimeoutError,
-    OSError,
-)
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, TimeoutError, OSError)
 # Said of one statement, by a server that is well or has just been stopped for a while.
 OF_THE_STATEMENT = (errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -58,46 +50,32 @@ def conninfo(alias: str) -> str:
         "sslrootcert",
         "sslcert",
         "sslkey",
-        "connect_timeout",
+        *NETWORK_LIMITS,
     )
     chosen = {name: params[name] for name in names if params.get(name)}
-    limits: dict[str, Any] = {"connect_timeout": 3, "options": SESSION_LIMITS}
+    limits: dict[str, Any] = NETWORK_LIMITS | {"options": SESSION_LIMITS}
     return psycopg.conninfo.make_conninfo(**limits | chosen)
 
 
-async def pool(alias: str = "default") -> Pool:
-    """The running loop's pool for the alias, opened at first use. Connections are in autocommit mode."""
+async def pool(alias: str = "default") -> Connections:
+    """The running loop's connections to the alias, opened when they are needed."""
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
     if alias not in pools:
-        pools[alias] = AsyncConnectionPool(
-            conninfo(alias),
-            min_size=1,
-            max_size=POOL_SIZE,
-            timeout=CHECKOUT_SECONDS,
-            max_lifetime=1800,
-            reconnect_timeout=2,
-            kwargs={"autocommit": True},
-            configure=_configure,
-            name=f"hot-{alias}",
-            open=False,
-        )
-        await pools[alias].open(wait=False)
+        pools[alias] = Connections(conninfo(alias), size=POOL_SIZE, checkout_seconds=CHECKOUT_SECONDS)
     return pools[alias]
-
-
-async def _configure(conn: Connection) -> None:
-    arrays.register(conn)
 
 
 @asynccontextmanager
 async def connection(alias: str = "default") -> AsyncIterator[Connection]:
-    """A connection for one transaction that decides nothing, rolled back if it raises.
+    """A connection for one transaction that decides nothing, rolled back if it was not committed.
 
-    Raises StorageUnavailable for anything an unreachable or overloaded server does, too many others who wait for a connection among it.
+    Raises StorageUnavailable within USE_SECONDS for anything an unreachable, silent or overloaded server does, too many others who wait for a
+    connection among it.
     """
+    until = time.monotonic() + USE_SECONDS
     async with _turn(alias):
         try:
-            async with deciding(alias) as conn:
+            async with _one(alias, until) as conn:
                 yield conn
         except OF_THE_STATEMENT as failure:
             raise StorageUnavailable from failure
@@ -105,21 +83,29 @@ async def connection(alias: str = "default") -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def deciding(alias: str = "default") -> AsyncIterator[Connection]:
-    """A connection for one transaction that somebody waits for, rolled back if it raises.
+    """A connection for one transaction that somebody waits for, rolled back if it was not committed.
 
-    Raises StorageUnavailable for anything an unreachable or overloaded server does; but a deadlock or a statement that took too long comes as it
-    is, for callers who then do something else than trying again later.
+    Raises StorageUnavailable within USE_SECONDS for anything an unreachable, silent or overloaded server does; but a deadlock or a statement that
+    took too long comes as it is, for callers who then do something else than trying again later.
     """
+    async with _one(alias, time.monotonic() + USE_SECONDS) as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def _one(alias: str, until: float) -> AsyncIterator[Connection]:
     source = await pool(alias)
     try:
-        async with source.connection() as conn:
+        async with source.one(until=until) as conn:
             yield conn
     except OF_THE_STATEMENT:
         raise
-    except errors.LockNotAvailable as failure:
+    except (errors.LockNotAvailable, NoConnection) as failure:
         raise StorageUnavailable from failure
     except UNAVAILABLE as failure:
-        heal(source)
+        # The idle ones are as dead, most likely: left alone, each would cost some later caller its transaction.
+        await source.drop_idle()
+        silent.send_robust(sender=alias)
         raise StorageUnavailable from failure
 
 
@@ -140,25 +126,7 @@ async def _turn(alias: str) -> AsyncIterator[None]:
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
-def heal(source: Pool) -> None:
-    """Replace dead connections at once, in the background: left alone, each would cost some later caller its own time-out."""
-    if not source.closed:
-        task = asyncio.get_running_loop().create_task(_check(source))
-        _healing.add(task)
-        task.add_done_callback(_healing.discard)
-
-
-_healing: set[asyncio.Task[None]] = set()
-
-
-async def _check(source: Pool) -> None:
-    try:
-        await asyncio.wait_for(source.check(), 5)
-    except UNAVAILABLE:
-        logger.warning("PostgreSQL is not reachable")
-
-
 async def close_pools() -> None:
-    """Close the running loop's pools. The loop may open new ones afterwards."""
+    """Close the running loop's connections. The loop may open new ones afterwards."""
     for source in _pools.pop(asyncio.get_running_loop(), {}).values():
-        await source.close(timeout=2)
+        await source.close()

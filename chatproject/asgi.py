@@ -4,6 +4,8 @@ import os
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+# Whatever loads this serves: its connections are pooled, and have the limits of serving processes.
+os.environ.setdefault("POOL_CONNECTIONS", "true")
 
 from django.core.asgi import get_asgi_application
 

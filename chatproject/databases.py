@@ -5,19 +5,27 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts.patience import SESSION_LIMITS
+from accounts.impatient import ImpatientConnection
+from accounts.patience import NETWORK_LIMITS, SESSION_LIMITS
 from chatproject import environment
 
 # Connections of one web process for its synchronous road. Opening one for every request would be most of what a small request costs.
 # Giving up on a server that is away after 2 s is what lets the first request after its return connect at once, without the pool's back-off.
-POOL = {"min_size": 1, "max_size": 8, "timeout": 3, "max_lifetime": 1800, "reconnect_timeout": 2}
+POOL: dict[str, Any] = {
+    "min_size": 1,
+    "max_size": 8,
+    "timeout": 3,
+    "max_lifetime": 1800,
+    "reconnect_timeout": 2,
+    "connection_class": ImpatientConnection,
+}
 
 
 def decides(url: str, *, pooled: bool = False) -> dict[str, Any]:
     """The entry of the relational alias; `pooled` for processes that serve."""
     entry = environment.postgresql(url) | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
     if pooled:
-        entry["OPTIONS"] = {"options": SESSION_LIMITS} | entry["OPTIONS"] | {"pool": POOL}
+        entry["OPTIONS"] = NETWORK_LIMITS | {"options": SESSION_LIMITS} | entry["OPTIONS"] | {"pool": POOL}
     return entry
 
 

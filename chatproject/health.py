@@ -158,14 +158,8 @@ def _newest_migrations() -> frozenset[tuple[str, str]]:
 
 
 async def _pool() -> dict[str, Any]:
-    stats = (await postgresql.pool()).get_stats()
-    return {
-        "pool": {
-            "size": stats["pool_size"],
-            "idle": stats["pool_available"],
-            "waiting": stats.get("requests_waiting", 0),
-        }
-    }
+    use = (await postgresql.pool()).use
+    return {"pool": {"size": use.size, "idle": use.idle, "waiting": use.waiting}}
 
 
 async def _backlog() -> dict[str, Any]:

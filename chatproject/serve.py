@@ -44,7 +44,6 @@ class Server(uvicorn.Server):
 
 def main(application: str = "chatproject.asgi:application") -> None:
     """Serve until told to stop. A benchmark has an application of its own served in the same way."""
-    os.environ.setdefault("POOL_CONNECTIONS", "true")
     arguments = _arguments()
     if arguments.life_fd is not None:
         threading.Thread(target=_leave_with_parent, args=[arguments.life_fd], daemon=True).start()

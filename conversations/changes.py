@@ -19,7 +19,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from accounts import postgresql
-from accounts.postgresql import Connection
+from accounts.connections import Connection
 from accounts.wire.refusals import NotFound, StorageUnavailable
 from conversations import invitees, log, planning
 from conversations.allocation import Head, Moment

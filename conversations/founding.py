@@ -8,9 +8,9 @@ import msgspec
 from asgiref.sync import sync_to_async
 
 from accounts import postgresql
+from accounts.connections import Connection
 from accounts.ids import uuid7
 from accounts.limits import Limit, WithoutRedis, spend
-from accounts.postgresql import Connection
 from accounts.wire.refusals import InvalidRequest
 from conversations import invitees, log, planning
 from conversations.allocation import Head

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
-from accounts.postgresql import Connection
+from accounts.connections import Connection
 from accounts.wire.refusals import NotFound, TooLarge
 from conversations import log
 

@@ -20,8 +20,8 @@ from psycopg import errors
 
 from accounts import postgresql
 from accounts.arrays import bigints, bools, byteas, texts, uuids
+from accounts.connections import Connection
 from accounts.positions import POSITION
-from accounts.postgresql import Connection
 from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder, StorageUnavailable
 from conversations import entries as bundles
 from conversations.allocation import Head, Moment

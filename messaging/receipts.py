@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts import postgresql
+from accounts.connections import Connection
 from accounts.wire.refusals import InvalidRequest, NotFound
 from conversations.entries import MESSAGE
 from messaging import hints
@@ -86,7 +87,7 @@ def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Seq
         hints.notify([reader.user_id], receipt, except_device=reader.device_id)
 
 
-async def _rows(conn: postgresql.Connection, query: str, params: Sequence[Any]) -> list[Any]:
+async def _rows(conn: Connection, query: str, params: Sequence[Any]) -> list[Any]:
     cursor = conn.cursor(binary=True)
     await cursor.execute(query, params, prepare=True)
     return await cursor.fetchall()

@@ -1,5 +1,6 @@
 """The message store in PostgreSQL: every call is one statement and one round trip (shared content costs a second one)."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, LiteralString
@@ -10,12 +11,12 @@ import psycopg
 from psycopg import errors
 
 from accounts.arrays import bigints, bools, byteas, ints, texts, uuids
+from accounts.connections import Connections
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
 from messaging.store import sql_statements as statements
-from messaging.store.connections import Connections
-from messaging.store.deadline import within
+from messaging.store.deadline import CALL_SECONDS, within
 from messaging.store.protocol import StoreUnavailable, ends_ms
 
 SIZE = 4
@@ -32,7 +33,13 @@ class SqlStore:
     """MessageStore in the four tables of `messaging.models.sql`."""
 
     def __init__(self, conninfo: str) -> None:
-        self._connections = Connections(conninfo, size=SIZE, options=LIMITS)
+        self._connections = Connections(
+            psycopg.conninfo.make_conninfo(
+                conninfo, options=LIMITS, connect_timeout=2, application_name="waypost-store"
+            ),
+            size=SIZE,
+            checkout_seconds=CALL_SECONDS,
+        )
 
     async def open(self) -> None:
         self._connections.reopen()
@@ -122,7 +129,7 @@ class SqlStore:
             raise StoreUnavailable(_reason(failure)) from failure
 
     async def _executed(self, statement: LiteralString, values: Sequence[Any], *, fresh: bool = False) -> list[Row]:
-        async with self._connections.one(fresh=fresh) as connection:
+        async with self._connections.one(until=time.monotonic() + CALL_SECONDS, fresh=fresh) as connection:
             cursor = await connection.execute(statement, values, prepare=True, binary=True)
             return await cursor.fetchall() if cursor.description else []
 

@@ -9,9 +9,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts import postgresql
+from accounts.connections import Connections
 from messaging import runtime
 from messaging.models.sql import HistoryRow
-from messaging.store.connections import Connections
 from messaging.store.sql import SqlStore
 from tests.callers import Caller
 from tests.cast import JsonObject, b64
@@ -39,7 +39,10 @@ async def store_down() -> AsyncIterator[None]:
     await deposited()
     store = (await runtime.running()).store
     assert isinstance(store, SqlStore)
-    well, store._connections = store._connections, Connections("host=/nowhere dbname=none", size=1, options="")
+    well, store._connections = (
+        store._connections,
+        Connections("host=/nowhere dbname=none", size=1, checkout_seconds=1),
+    )
     try:
         yield
     finally:
