@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from accounts.postgresql import Connection
+from accounts.connections import Connection
 from conversations import log
 from conversations.allocation import Head
 from conversations.planning import Plan

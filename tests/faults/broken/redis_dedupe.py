@@ -10,7 +10,7 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from accounts import postgresql
-from accounts.postgresql import Connection
+from accounts.connections import Connection
 from conversations import log
 from conversations.allocation import Head
 from conversations.entries import LogEntry

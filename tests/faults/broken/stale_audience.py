@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from accounts.arrays import uuids
-from accounts.postgresql import Connection
+from accounts.connections import Connection
 from conversations import log
 from conversations.audience import AUDIENCE, Audience, audiences
 from tests.faults.broken.surgery import rewrite
