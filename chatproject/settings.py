@@ -171,6 +171,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 SMS_URL: str = env.str("SMS_URL", default="console://")
 OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)
 OUTBOX_MAX_BYTES: int = env.int("OUTBOX_MAX_BYTES", default=2 * 1024**3)
+FINISHER_IN_WEB = env.bool("FINISHER_IN_WEB", default=True)
 LIMITS: dict[str, list[int]] = {
     # name in the environment: LIMIT_<KEY>; 0 = off. Lists are steps.
     name: env.list(f"LIMIT_{name}", cast=int, default=default)

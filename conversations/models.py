@@ -132,7 +132,10 @@ class LedgerRow(models.Model):
 
 
 class OutboxRow(models.Model):
-    """One committed entry that its message store does not have yet: the bundle, and until when somebody is at work on it."""
+    """One committed entry that its message store does not have yet: the bundle, and until when somebody is at work on it.
+
+    `failures`: how often it could not be deposited for a reason of its own.
+    """
 
     pk = models.CompositePrimaryKey("conversation_id", "seq")
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
@@ -143,10 +146,14 @@ class OutboxRow(models.Model):
     claimed_until = models.DateTimeField()
     size = models.IntegerField()
     bundle = models.BinaryField()
+    failures = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "conversations_outbox"
-        indexes: ClassVar = [models.Index(fields=["source", "position"], name="outbox_position")]
+        indexes: ClassVar = [
+            models.Index(fields=["source", "position"], name="outbox_position"),
+            models.Index(fields=["position"], name="outbox_set_aside", condition=Q(failures__gt=0)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.seq}"

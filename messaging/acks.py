@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from messaging.envelopes import Ack, Receipt
-from messaging.store.protocol import MessageStore, StoreUnavailable
+from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class AckWriter:
         self._store = store
         self._written = written
         self._waiting: list[Acknowledged] = []
+        self._largest = LARGEST_WRITE
         self._task: asyncio.Task[None] | None = None
 
     def add(self, acknowledged: Sequence[Acknowledged]) -> None:
@@ -48,19 +49,33 @@ class AckWriter:
         failures = 0
         try:
             while self._waiting:
-                batch = self._waiting[:LARGEST_WRITE]
-                del self._waiting[:LARGEST_WRITE]
+                batch = self._waiting[: self._largest]
+                del self._waiting[: self._largest]
                 try:
                     await self._store.acknowledge([item.ack for item in batch])
+                except StoreRefused as refused:
+                    self._take_apart(batch, refused)
                 except StoreUnavailable:
                     self._waiting[:0] = batch
                     await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                     failures += 1
                 else:
                     failures = 0
+                    self._largest = min(2 * self._largest, LARGEST_WRITE)
                     self._written(batch)
         finally:
             self._task = None
+
+    def _take_apart(self, batch: Sequence[Acknowledged], refused: StoreRefused) -> None:
+        """Have the halves written each by itself; an ack that stands alone is dropped: its message comes once more."""
+        if len(batch) == 1:
+            ack = batch[0].ack
+            logger.error(
+                "An ack was refused (%s): device %s, message %s", refused, ack.mailbox.device_id, ack.message_id
+            )
+            return
+        self._largest = max(1, len(batch) // 2)
+        self._waiting[:0] = batch
 
     async def drain(self) -> None:
         """Return when everything added is written."""

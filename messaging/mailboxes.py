@@ -9,27 +9,24 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
-from conversations.outbox import Watermark
+from conversations.outbox import Look, Watermark
 from messaging.acks import Acknowledged, AckWriter
-from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, envelope_of
+from messaging.envelopes import Ack, Cursor, Envelope, Mailbox
 from messaging.receipts import delivered
 from messaging.relay import SOURCE
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
+from messaging.undeposited import Undeposited
 from messaging.window import Window
 
 logger = logging.getLogger(__name__)
 
 PAGE = 256
-MOST_UNDEPOSITED = 1000
-# An entry of a large group weighs more than a hundred kilobytes; every device of the group looks at it while the store is down.
-MOST_UNDEPOSITED_BYTES = 8 * 1024 * 1024
 # Passes of one process that ask PostgreSQL at the same time.
 MOST_LOOKING = 3
 SUBSCRIBED_WITHIN_SECONDS = 0.1
@@ -41,13 +38,6 @@ SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
 DAY_MS = 24 * 3600 * 1000
-
-
-class _Undeposited(NamedTuple):
-    """Envelopes that are still in the outbox; `is_all` unless there were more entries than one look takes."""
-
-    envelopes: list[Envelope]
-    is_all: bool
 
 
 class Delivery:
@@ -74,6 +64,8 @@ class Delivery:
         self._hints_arrive = hints_arrive
         self._crowd = crowd
         self._window = Window()
+        self._undeposited = Undeposited(self._mailbox)
+        self._store_is_away = False
         self._dirty = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._cut = False
@@ -102,17 +94,23 @@ class Delivery:
 
     def offer(self, envelopes: Iterable[Envelope]) -> None:
         """Envelopes that came with a hint: sent at once while the window has room, else read later."""
-        taken = []
+        taken: list[Envelope] = []
         for envelope in envelopes:
-            if not self._is_news(envelope):
-                continue
-            if not self._window.fits(envelope):
-                self._cut = True
+            if not self._took(envelope, taken):
                 break
-            self._window.take(envelope)
-            taken.append(envelope)
         if taken:
             self._send(taken)
+
+    def _took(self, envelope: Envelope, taken: list[Envelope]) -> bool:
+        """Put the envelope among those to be sent, unless the device has it. False: the window is full."""
+        if not self._is_news(envelope):
+            return True
+        if not self._window.fits(envelope):
+            self._cut = True
+            return False
+        self._window.take(envelope)
+        taken.append(envelope)
+        return True
 
     # --- acknowledgements ------------------------------------------------------------------------------------------------------
 
@@ -172,11 +170,15 @@ class Delivery:
         is_resumed = self._unfinished is not None
         reading, self._unfinished = self._unfinished or await self._begin_pass(), None
         try:
+            if self._store_is_away:
+                # It may take its two seconds again to say so.
+                await self._offer_undeposited(reading)
             is_complete = await self._read_mailbox(reading)
+            self._store_is_away = False
         except StoreUnavailable:
             # A store that is down does not hide what the outbox has.
-            if reading.undeposited is not None:
-                self.offer(reading.undeposited.envelopes)
+            self._store_is_away = True
+            await self._offer_undeposited(reading)
             raise
         if is_complete:
             await self._end_pass(reading)
@@ -205,40 +207,51 @@ class Delivery:
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
         async with _turn():
             mark = await self._watermark()
-            undeposited = await self._undeposited() if mark is not None else None
+            look = await self._undeposited.look() if mark is not None else None
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
-        return _Pass(mark, undeposited, now_ms)
+        return _Pass(mark, look, now_ms)
 
     async def _end_pass(self, reading: "_Pass") -> None:
         if reading.mark is not None:
             await self._move_cursor(reading.mark, reading.oldest)
-        if reading.undeposited is None:
+        if reading.look is None or not self._offer_rows(reading.look):
             return
-        self.offer(reading.undeposited.envelopes)
-        if reading.undeposited.is_all and not (self._cut or self._emptied):
+        if not reading.look.is_all:
+            # What lies behind may be deposited before it is read: only a pass that has seen all of the outbox first is complete.
+            self._dirty.set()
+        elif not self._emptied:
             self._emptied = True
             self._queue_empty()
+
+    async def _offer_undeposited(self, reading: "_Pass") -> None:
+        """Offer all that is in the outbox, as far as the window has room; the pass is left without what was offered."""
+        while reading.look is not None and self._offer_rows(reading.look):
+            is_all, reading.look = reading.look.is_all, None
+            if not is_all:
+                async with _turn():
+                    reading.look = await self._undeposited.look()
+
+    def _offer_rows(self, look: Look) -> bool:
+        """Send what these rows have for the device. False: the window is full; the rest is read again when there is room."""
+        taken: list[Envelope] = []
+        for row in look.rows:
+            envelope = self._undeposited.envelope(row)
+            if envelope is not None and not self._took(envelope, taken):
+                break
+            self._undeposited.passed(row, look)
+        else:
+            if look.is_all:
+                self._undeposited.ended()
+        if taken:
+            self._send(taken)
+        return not self._cut
 
     async def _watermark(self) -> Watermark | None:
         """None while PostgreSQL is down: draining goes on, the cursor stays."""
         try:
-            return await outbox.watermark(SOURCE)
+            return await outbox.watermark(SOURCE, self._session.user_id)
         except StorageUnavailable:
             return None
-
-    async def _undeposited(self) -> "_Undeposited | None":
-        """What is committed for this device and not yet in its mailbox; None while PostgreSQL is down."""
-        try:
-            entries, is_all = await outbox.of_user(
-                self._session.user_id, limit=MOST_UNDEPOSITED, most_bytes=MOST_UNDEPOSITED_BYTES
-            )
-        except StorageUnavailable:
-            return None
-        mine = ((entry, recipient) for entry in entries for recipient in entry.recipients)
-        envelopes = [
-            envelope_of(entry, recipient) for entry, recipient in mine if recipient.device_id == self._session.device_id
-        ]
-        return _Undeposited(envelopes, is_all=is_all)
 
     async def _since(self, now_ms: int) -> Cursor:
         """Where this pass begins: at the stored cursor, but never before the device or the retention began."""
@@ -285,9 +298,9 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 class _Pass:
     """A pass over the mailbox: what it began with, the page it is at, and the oldest un-acknowledged row it has seen."""
 
-    def __init__(self, mark: Watermark | None, undeposited: _Undeposited | None, now_ms: int) -> None:
+    def __init__(self, mark: Watermark | None, look: Look | None, now_ms: int) -> None:
         self.mark = mark
-        self.undeposited = undeposited
+        self.look = look
         self.now_ms = now_ms
         self.since: Cursor | None = None
         self.page: bytes | None = None

@@ -1,10 +1,13 @@
-"""Committed -> deposited -> hinted, and the finisher for what a dead worker left.
+"""Committed -> deposited -> hinted.
 
 A process deposits what it has committed itself, many entries at a time. What it cannot deposit it forgets: the entry is in the outbox, its claim
 expires, and the finisher of any process takes it over. Everything here may happen twice; the store's writes are idempotent, hints are only hints.
+
+An entry that the store refuses holds up no other: it is looked for by halving, and set aside in the outbox.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,7 +19,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
 from conversations.entries import LogEntry
 from conversations.log import CLAIM_SECONDS
-from messaging.store.protocol import MessageStore, StoreUnavailable
+from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +29,6 @@ OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
 # An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
 LARGEST_DEPOSIT_ROWS = 4000
-FINISHER_BATCH = 200
-FINISHER_PAUSE_SECONDS = 1.0
 DONE_RETRY_SECONDS = 1.0
 
 Publish = Callable[[Sequence[LogEntry]], None]
@@ -81,18 +82,36 @@ class Relay:
         return [self._committed.popleft()[1] for _ in range(size)]
 
     async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
-        """Whether the store has the batch now. If so its recipients are told, and the outbox is going to forget it."""
+        """Whether the store could be asked. What it has now its recipients are told of, and the outbox is going to forget it."""
         try:
             await self._store.deposit(batch)
+        except StoreRefused as failure:
+            return await self._deposit_apart(batch, failure)
         except StoreUnavailable:
             self._note_store(down=True)
             return False
+        except Exception as failure:  # noqa: BLE001
+            # Something in an entry that nobody has thought of. It may be quoted: only the type is logged.
+            return await self._deposit_apart(batch, failure)
         self._note_store(down=False)
         self._publish(batch)
         self._deposited.extend((entry.conversation_id, entry.seq) for entry in batch)
         if not self._finishing:
             self._finishing = True
             self._start(self._forget_deposited())
+        return True
+
+    async def _deposit_apart(self, batch: Sequence[LogEntry], failure: Exception) -> bool:
+        """Deposit all but what cannot be deposited, which is set aside."""
+        middle = len(batch) // 2
+        if middle:
+            return await self._deposit(batch[:middle]) and await self._deposit(batch[middle:])
+        # Connected recipients read it in the outbox.
+        self._look(batch)
+        with contextlib.suppress(StorageUnavailable):
+            # The driver's error says more than what it was translated to.
+            reason = type(failure.__cause__ or failure).__name__
+            await outbox.set_aside([(entry.conversation_id, entry.seq) for entry in batch], reason=reason)
         return True
 
     def _note_store(self, *, down: bool) -> None:
@@ -114,23 +133,8 @@ class Relay:
         finally:
             self._finishing = False
 
-    async def finish_for_ever(self) -> None:
-        """The finisher: take over what nobody is at work on. Any number of them may run, in any process."""
-        while True:
-            try:
-                entries = await outbox.claim(SOURCE, limit=FINISHER_BATCH)
-                is_finished = bool(entries) and await self._finish(entries)
-            except StorageUnavailable:
-                is_finished = False
-            except Exception as failure:  # noqa: BLE001
-                # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
-                logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
-                is_finished = False
-            if not is_finished:
-                await asyncio.sleep(FINISHER_PAUSE_SECONDS)
-
-    async def _finish(self, entries: Sequence[LogEntry]) -> bool:
-        """Whether the store has all of these now."""
+    async def finish(self, entries: Sequence[LogEntry]) -> bool:
+        """Deposit what others have committed. Whether the store could be asked for all of it."""
         while entries:
             size = _deposit_size(entries)
             if not await self._deposit(entries[:size]):

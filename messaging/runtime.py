@@ -13,6 +13,7 @@ from conversations import log, outbox
 from conversations.entries import LogEntry
 from messaging import hints, receipts
 from messaging.acks import AckWriter
+from messaging.finisher import Finisher
 from messaging.group_commit import GroupCommit
 from messaging.relay import Relay
 from messaging.sending import Sending
@@ -32,6 +33,7 @@ class Runtime:
         self.relay = Relay(self.store, hints.publish, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
+        self.finisher = Finisher(self.relay)
         self.acks = AckWriter(self.store, receipts.announce)
         self.sockets = OpenSockets()
         self._tasks: list[asyncio.Task[None]] = []
@@ -41,7 +43,9 @@ class Runtime:
         with contextlib.suppress(StoreUnavailable):
             await self.store.open()
         log.appended.connect(self._take_appended)
-        self._tasks = [asyncio.create_task(self.relay.finish_for_ever()), asyncio.create_task(self._watch_outbox())]
+        self._tasks = [asyncio.create_task(self._watch_outbox())]
+        if settings.FINISHER_IN_WEB:
+            self._tasks.append(asyncio.create_task(self.finisher.run()))
 
     async def stop(self) -> None:
         """Finish what is committed, as far as the store allows; what remains is in the outbox."""

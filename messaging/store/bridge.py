@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from messaging.store.protocol import StoreUnavailable
+from messaging.store.protocol import StoreRefused, StoreUnavailable
 
 
 class Answer(NamedTuple):
@@ -25,14 +25,22 @@ _Outcome = tuple["asyncio.Future[Answer]", Answer | None, Exception | None]
 class Bridge:
     """Asks a driver's session on behalf of the loop it was made in."""
 
-    def __init__(self, session: Any, *, most_in_flight: int = 512, most_waiting: int = 4096) -> None:
-        self._session, self._loop = session, asyncio.get_running_loop()
+    def __init__(
+        self,
+        session: Any,
+        *,
+        refusals: tuple[type[Exception], ...] = (),
+        most_in_flight: int = 512,
+        most_waiting: int = 4096,
+    ) -> None:
+        """`refusals`: what the driver raises where the server is well and the request is not."""
+        self._session, self._loop, self._refusals = session, asyncio.get_running_loop(), refusals
         self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
         self._outcomes: list[_Outcome] = []
         self._lock, self._woken = threading.Lock(), False
 
     async def ask(self, statement: Any, *, profile: str, page: bytes | None = None) -> Answer:
-        """The answer to one statement. Raises `StoreUnavailable` for whatever the driver raises."""
+        """The answer to one statement. Raises `StoreRefused` for the driver's refusals, `StoreUnavailable` for whatever else it raises."""
         await self._permit()
         return await self._begin(statement, profile, page)
 
@@ -68,7 +76,7 @@ class Bridge:
             response = self._session.execute_async(statement, execution_profile=profile, paging_state=page)
         except Exception as failure:  # noqa: BLE001  (the driver raises AttributeError, too, for a lost connection)
             self._permits.release()
-            future.set_exception(_unavailable(failure))
+            future.set_exception(self._fault(failure))
             return future
         response.add_callbacks(
             # `_paging_state` is what ResultSet.paging_state returns; a ResultSet would read further pages by itself.
@@ -99,11 +107,11 @@ class Bridge:
             if answer is not None:
                 future.set_result(answer)
             else:
-                future.set_exception(_unavailable(failure))
+                future.set_exception(self._fault(failure))
 
-
-def _unavailable(failure: Exception | None) -> StoreUnavailable:
-    # Never the driver's own text: it may quote values.
-    unavailable = StoreUnavailable(f"Cassandra: {type(failure).__name__}")
-    unavailable.__cause__ = failure
-    return unavailable
+    def _fault(self, failure: Exception | None) -> StoreUnavailable:
+        kind = StoreRefused if isinstance(failure, self._refusals) else StoreUnavailable
+        # Never the driver's own text: it may quote values.
+        fault = kind(f"Cassandra: {type(failure).__name__}")
+        fault.__cause__ = failure
+        return fault

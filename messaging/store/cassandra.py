@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from cassandra import InvalidRequest
 from cassandra.cluster import Cluster
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement
 
@@ -356,7 +357,7 @@ class CassandraStore:
             await asyncio.to_thread(shut_down, cluster)
             message = "closed while it was connecting"
             raise StoreUnavailable(message)
-        self._cluster, self._prepared, self._bridge = cluster, prepared, Bridge(session)
+        self._cluster, self._prepared, self._bridge = cluster, prepared, Bridge(session, refusals=(InvalidRequest,))
         return self._bridge
 
     def _forget_opening(self, opening: "asyncio.Task[Bridge]") -> None:

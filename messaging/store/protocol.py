@@ -30,11 +30,16 @@ class StoreUnavailable(Exception):
     """The store did not answer, or not in time. What was asked may or may not have happened; everything may be asked again."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The store is well and refuses what it was given; asking again changes nothing. Where nobody can tell the rows apart it is as good as away."""
+
+
 class MessageStore(Protocol):
     """Keeps history (one row per message) and mailboxes (one row per recipient device).
 
     All methods are coroutines of one event loop, may run concurrently, and raise `StoreUnavailable` (and nothing else for a fault of the
-    store) within 2 s. Every write is idempotent and order-independent: whatever is repeated, late or overtaken leaves the same rows.
+    store) within 2 s. A batch that is refused for one of its rows may have written others. Every write is idempotent and order-independent:
+    whatever is repeated, late or overtaken leaves the same rows.
     """
 
     async def open(self) -> None:

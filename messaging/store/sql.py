@@ -17,7 +17,7 @@ from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
 from messaging.store import sql_statements as statements
 from messaging.store.deadline import CALL_SECONDS, within
-from messaging.store.protocol import StoreUnavailable, ends_ms
+from messaging.store.protocol import StoreRefused, StoreUnavailable, ends_ms
 
 SIZE = 4
 LIMITS = "-c statement_timeout=1500 -c lock_timeout=1500 -c idle_in_transaction_session_timeout=5000"
@@ -117,8 +117,8 @@ class SqlStore:
     async def _answered(self, statement: LiteralString, values: Sequence[Any]) -> list[Row]:
         try:
             return await self._executed(statement, values)
-        except _CALLERS_FAULT:
-            raise
+        except _CALLERS_FAULT as failure:
+            raise StoreRefused(_reason(failure)) from failure
         except (psycopg.Error, OSError) as failure:
             if not _worth_repeating(failure):
                 raise StoreUnavailable(_reason(failure)) from failure

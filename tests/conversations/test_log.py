@@ -26,6 +26,7 @@ from accounts.wire.refusals import (
 from conversations import log, outbox
 from conversations.entries import LogEntry
 from conversations.models import Conversation, DeviceStart, LedgerRow, Member, OutboxRow
+from conversations.outbox import Place
 from conversations.sends import SKIPPED, Addressed, Sent
 from tests.cast import Installation
 from tests.conversations_of import direct, send
@@ -370,13 +371,13 @@ async def test_the_watermark_stays_below_an_open_append(
         row = await (await rival.execute("SELECT pg_current_xact_id()::text::bigint")).fetchone()
         assert row is not None
         await log.append([send(conversation, alice_phone, [bob_phone])])
-        mark = await outbox.watermark("default")
+        mark = await outbox.watermark("default", UUID(bob_phone.user_id))
         assert mark.position & ((1 << 48) - 1) <= row[0]
         await rival.rollback()
     [entry] = await outbox.of_conversation(conversation, 1, 1)
-    assert (await outbox.watermark("default")).position == entry.position
+    assert (await outbox.watermark("default", UUID(bob_phone.user_id))).position == entry.position
     await outbox.done([(conversation, 1)])
-    assert (await outbox.watermark("default")).position > entry.position
+    assert (await outbox.watermark("default", UUID(bob_phone.user_id))).position > entry.position
 
 
 async def test_a_look_into_the_outbox_is_bounded_in_bytes_and_says_whether_it_saw_all(
@@ -385,24 +386,85 @@ async def test_a_look_into_the_outbox_is_bounded_in_bytes_and_says_whether_it_sa
     await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(5)])
     rows, size = await outbox.weight()
     bob = UUID(bob_phone.user_id)
-    entries, is_all = await outbox.of_user(bob, limit=1000, most_bytes=size * 2)
-    assert ([entry.seq for entry in entries], is_all) == ([1, 2, 3, 4, 5], True)
-    entries, is_all = await outbox.of_user(bob, limit=1000, most_bytes=size // rows + 1)
-    assert ([entry.seq for entry in entries], is_all) == ([1, 2], False)
-    entries, is_all = await outbox.of_user(bob, limit=3, most_bytes=size * 2)
-    assert ([entry.seq for entry in entries], is_all) == ([1, 2, 3], False)
+
+    async def look(limit: int, most_bytes: int, after: Place = Place()) -> tuple[list[int], bool]:  # noqa: B008  (frozen)
+        found = await outbox.of_user(bob, after=after, limit=limit, most_bytes=most_bytes)
+        return [row.entry.seq for row in found.rows if row.entry], found.is_all
+
+    assert await look(1000, size * 2) == ([1, 2, 3, 4, 5], True)
+    assert await look(1000, size // rows + 1) == ([1, 2], False)
+    assert await look(3, size * 2) == ([1, 2, 3], False)
+    [*_, third] = (await outbox.of_user(bob, after=Place(), limit=3, most_bytes=size)).rows
+    assert await look(3, size * 2, third.place) == ([4, 5], True)
+
+
+@sync_to_async
+def spoil(conversation: UUID, seq: int) -> None:
+    OutboxRow.objects.filter(conversation_id=conversation, seq=seq).update(bundle=b"\xc1unreadable")
+
+
+async def test_a_row_that_cannot_be_read_hides_no_other(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(3)])
+    await spoil(conversation, 2)
+    found = await outbox.of_user(UUID(bob_phone.user_id), after=Place(), limit=10, most_bytes=10**6)
+    assert [(row.place.seq, row.entry is None) for row in found.rows] == [(1, False), (2, True), (3, False)]
+    assert [entry.seq for entry in await outbox.of_conversation(conversation, 1, 3)] == [1, 3]
+    await expire_claims("-1 second")
+    claimed = await outbox.claim("default", limit=10)
+    assert ([entry.seq for entry in claimed.entries], claimed.unreadable) == ([1, 3], [(conversation, 2)])
+
+
+async def test_what_is_set_aside_stays_and_is_tried_again_after_longer_and_longer_pauses(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    await log.append([send(conversation, alice_phone, [bob_phone])])
+    pauses = []
+    for _ in range(8):
+        await outbox.set_aside([(conversation, 1)], reason="DataError")
+        pauses.append(await seconds_claimed())
+        assert (await outbox.claim("default", limit=10)).entries == []
+    assert [round(pause, -1) for pause in pauses] == [60, 120, 240, 480, 960, 1800, 1800, 1800]
+    assert [record.levelname for record in caplog.records if "set aside" in record.message] == ["ERROR"]
+    assert str(conversation) in caplog.text
+    assert await outbox.take_up_again() == 1
+    assert len((await outbox.claim("default", limit=10)).entries) == 1
+
+
+async def test_what_is_set_aside_holds_back_the_cursors_of_those_alone_who_may_get_it(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, mallory: Installation
+) -> None:
+    [entry] = (await log.append([send(conversation, alice_phone, [bob_phone])])).entries
+    await outbox.set_aside([(conversation, 1)], reason="DataError")
+    positions = {
+        device.name: (await outbox.watermark("default", UUID(device.user_id))).position
+        for device in (bob_phone, mallory)
+    }
+    assert positions[bob_phone.name] == entry.position
+    assert positions[mallory.name] > entry.position
+    assert (await outbox.watermark("default", UUID(bob_phone.user_id))).oldest_kept_ms == entry.kept_ms
+
+
+@sync_to_async
+def seconds_claimed() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM claimed_until - now()) FROM conversations_outbox")
+        return float(cursor.fetchone()[0])
 
 
 async def test_a_claim_is_taken_over_only_after_it_expired(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     [entry] = (await log.append([send(conversation, alice_phone, [bob_phone])])).entries
-    assert await outbox.claim("default", limit=10) == []
+    assert await outbox.claim("default", limit=10) == ([], [])
     await expire_claims("-1 second")
-    assert await outbox.claim("default", limit=10) == [entry]
-    assert await outbox.claim("default", limit=10) == []
+    assert await outbox.claim("default", limit=10) == ([entry], [])
+    assert await outbox.claim("default", limit=10) == ([], [])
     await expire_claims("2 hours")
-    assert await outbox.claim("default", limit=10) == [entry], "a claim absurdly far ahead was made by a wrong clock"
+    assert await outbox.claim("default", limit=10) == ([entry], []), (
+        "a claim absurdly far ahead was made by a wrong clock"
+    )
 
 
 @sync_to_async

@@ -19,6 +19,7 @@ from conversations.sends import Committed, Send, Sent
 from messaging import mailboxes
 from messaging.consumers import DeviceConsumer
 from messaging.envelopes import Mailbox
+from messaging.finisher import Finisher
 from messaging.group_commit import GroupCommit
 from messaging.mailboxes import Delivery
 from messaging.relay import Relay
@@ -55,7 +56,7 @@ async def cursor_of(device: Device) -> int:
 
 
 def functions_of_the_product() -> dict[str, Any]:
-    owners = (Delivery, Window, Relay, GroupCommit, CassandraStore, DeviceConsumer, log, mailboxes)
+    owners = (Delivery, Window, Relay, Finisher, GroupCommit, CassandraStore, DeviceConsumer, log, mailboxes)
     return {f"{owner}.{name}": value for owner in owners for name, value in vars(owner).items()}
 
 
@@ -377,7 +378,7 @@ def expire_claims() -> None:
 async def finished() -> int:
     """How many entries a finisher deposits."""
     deposited: list[LogEntry] = []
-    finisher = asyncio.create_task(Relay(MemoryStore(), deposited.extend, deposited.extend).finish_for_ever())
+    finisher = asyncio.create_task(Finisher(Relay(MemoryStore(), deposited.extend, deposited.extend)).run())
     await asyncio.sleep(0.5)
     finisher.cancel()
     await asyncio.gather(finisher, return_exceptions=True)

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,7 +15,9 @@ from accounts.ids import uuid7
 from conversations import log, outbox
 from conversations.allocation import EPOCH_MS
 from conversations.entries import LogEntry, Recipient
-from messaging import mailboxes
+from conversations.models import OutboxRow
+from conversations.outbox import Look
+from messaging import mailboxes, undeposited, window
 from messaging.acks import Acknowledged, AckWriter
 from messaging.envelopes import Cursor, Envelope, Mailbox
 from messaging.mailboxes import Delivery
@@ -178,7 +181,7 @@ async def test_the_cursor_stays_below_what_is_not_acknowledged(
         await device.acknowledge(3)
         device.delivery.look()
         await asyncio.sleep(0.2)
-        mark = await outbox.watermark("default")
+        mark = await outbox.watermark("default", device.mailbox.user_id)
         assert 5 < (await device.store.cursor(device.mailbox)).low_position < mark.position
 
 
@@ -300,3 +303,52 @@ async def test_when_hints_come_back_a_crowd_looks_one_after_the_other(device: De
     looking = sum(other.delivery._dirty.is_set() for other in others)
     assert 5 < looking < 45, "half of a second has passed, so about half of them look"
     await until(lambda: all(other.delivery._dirty.is_set() for other in others))
+
+
+async def test_while_the_store_is_down_all_that_is_committed_arrives_page_by_page_and_nothing_twice(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailboxes, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(undeposited, "LARGEST_LOOK", 7)
+    monkeypatch.setattr(window, "ENVELOPES", 20)
+    looks: list[int] = []
+    of_user = outbox.of_user
+
+    async def counted(*args: Any, **how: Any) -> Look:
+        look = await of_user(*args, **how)
+        looks.append(len(look.rows))
+        return look
+
+    monkeypatch.setattr(outbox, "of_user", counted)
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(50)])
+    await sync_to_async(OutboxRow.objects.filter(seq=30).update)(bundle=b"\xc1")
+    bob = Device(Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id)), SilentStore())
+    async with bob.connected():
+        await until(lambda: len(bob.sent) == 20)
+        await asyncio.sleep(0.1)
+        assert len(bob.sent) == 20, "the window bounds what is under way"
+        while len(bob.sent) < 49:
+            await bob.acknowledge(*bob.seqs)
+            await until(lambda before=tuple(bob.seqs): tuple(bob.seqs) != before)  # type: ignore[misc]
+        assert bob.seqs == [seq for seq in range(1, 51) if seq != 30]
+        await bob.acknowledge(*bob.seqs)
+        looks.clear()
+        await log.append([send(conversation, alice_phone, [bob_phone])])
+        await until(lambda: bob.seqs[-1] == 51)
+        assert sum(looks) <= len(looks), "what was sent is not read again"
+        assert bob.emptied == 0
+
+
+async def test_a_large_outbox_is_read_to_its_end_before_the_queue_is_empty(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undeposited, "LARGEST_LOOK", 7)
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(50)])
+    bob = Device(Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id)), MemoryStore())
+    sent_before_empty: list[int] = []
+    monkeypatch.setattr(bob.delivery, "_queue_empty", lambda: sent_before_empty.append(len(bob.sent)))
+    async with bob.connected():
+        await until(lambda: sent_before_empty == [50])
+        assert bob.seqs == list(range(1, 51))

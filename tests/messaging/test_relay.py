@@ -11,11 +11,14 @@ from django.db import connection
 
 from conversations import log, outbox
 from conversations.entries import LogEntry
+from conversations.models import OutboxRow
+from messaging import finisher
 from messaging import relay as relays
 from messaging.envelopes import Cursor, Mailbox
+from messaging.finisher import Finisher
 from messaging.relay import Relay
 from messaging.store.memory import MemoryStore
-from messaging.store.protocol import StoreUnavailable
+from messaging.store.protocol import StoreRefused, StoreUnavailable
 from tests.cast import Installation
 from tests.conversations_of import direct, send
 from tests.waiting import until
@@ -30,12 +33,16 @@ class MoodyStore(MemoryStore):
         super().__init__()
         self.is_down = False
         self.takes_seconds = 0.0
+        self.refuses: dict[int, Exception] = {}
         self.deposits: list[int] = []
 
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
         await asyncio.sleep(self.takes_seconds)
         if self.is_down:
             raise StoreUnavailable
+        for entry in entries:
+            if entry.seq in self.refuses:
+                raise self.refuses[entry.seq]
         self.deposits.append(len(entries))
         await super().deposit(entries)
 
@@ -128,12 +135,12 @@ async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_
     bob_phone: Installation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(finisher, "PAUSE_SECONDS", 0.05)
     store.is_down = True
     entries = await commit(conversation, alice_phone, bob_phone, 3)
     relay.take(entries)
     await relay.drain()
-    finisher = asyncio.create_task(relay.finish_for_ever())
+    finishing = asyncio.create_task(Finisher(relay).run())
     try:
         await asyncio.sleep(0.2)
         assert told == []
@@ -141,8 +148,8 @@ async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_
         await expire_claims()
         await until(lambda: len(told) == 3)
     finally:
-        finisher.cancel()
-        await asyncio.gather(finisher, return_exceptions=True)
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
     await relay.drain()
     assert not relay.store_is_down
     assert await in_mailbox(store, bob_phone) == [1, 2, 3]
@@ -154,7 +161,7 @@ async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
 ) -> None:
     entries = await commit(conversation, alice_phone, bob_phone, 4)
     rival = Relay(store, lambda entries: None, lambda entries: None)
-    await asyncio.gather(relay._finish(entries), rival._finish(entries), rival._finish(entries))
+    await asyncio.gather(relay.finish(entries), rival.finish(entries), rival.finish(entries))
     relay.take(entries)
     await relay.drain()
     await rival.drain()
@@ -179,3 +186,97 @@ async def test_a_store_that_falls_behind_is_not_given_the_same_work_twice(
     await relay.drain()
     assert store.deposits == [1], "what waited longer than its claim is the finishers'"
     assert (await outbox.weight())[0] == 3
+
+
+async def test_an_entry_the_store_refuses_is_set_aside_and_holds_up_no_other(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    looking: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.refuses = {3: StoreRefused("PostgreSQL: DataError"), 8: OverflowError("what was in it")}
+    entries = await commit(conversation, alice_phone, bob_phone, 20)
+    relay.take(entries)
+    await relay.drain()
+    assert sorted(entry.seq for entry in told) == [seq for seq in range(1, 21) if seq not in (3, 8)]
+    assert [entry.seq for entry in looking] == [3, 8], "their recipients find them in the outbox"
+    assert not relay.store_is_down
+    assert [(row.seq, row.failures) for row in await set_aside()] == [(3, 1), (8, 1)]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "what was in it" not in caplog.text
+
+    relay.take(await commit(conversation, alice_phone, bob_phone))
+    await relay.drain()
+    assert 21 in [entry.seq for entry in told], "the store is not believed to be down"
+
+
+async def test_a_finisher_goes_on_past_what_it_cannot_read_or_deposit_and_delivers_it_once_that_is_mended(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(finisher, "PAUSE_SECONDS", 0.05)
+    entries = await commit(conversation, alice_phone, bob_phone, 10)
+    bundle = await spoil(4)
+    store.refuses = {7: StoreRefused("Cassandra: InvalidRequest")}
+    await expire_claims()
+    finishing = Finisher(relay)
+    task = asyncio.create_task(finishing.run())
+    await until(lambda: len(told) == 8)
+    await relay.drain()
+    assert [(row.seq, row.failures) for row in await set_aside()] == [(4, 1), (7, 1)]
+
+    store.refuses = {}
+    await sync_to_async(OutboxRow.objects.filter(seq=4).update)(bundle=bundle)
+    await outbox.take_up_again()
+    await until(lambda: len(told) == 10)
+    finishing.stop()
+    await task
+    await relay.drain()
+    assert await in_mailbox(store, bob_phone) == [entry.seq for entry in entries]
+    assert await outbox.weight() == (0, 0)
+
+
+async def test_a_finisher_that_is_stopped_ends_the_batch_it_is_at_and_takes_no_other(
+    relay: Relay,
+    store: MoodyStore,
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "messaging.finisher")
+    store.takes_seconds = 0.2
+    await commit(conversation, alice_phone, bob_phone, 5)
+    await expire_claims()
+    finishing = Finisher(relay)
+    task = asyncio.create_task(finishing.run())
+    await asyncio.sleep(0.1)
+    finishing.stop()
+    await commit(conversation, alice_phone, bob_phone)
+    await expire_claims()
+    await asyncio.wait_for(task, 5)
+    await relay.drain()
+    assert await in_mailbox(store, bob_phone) == [1, 2, 3, 4, 5]
+    assert (await outbox.weight())[0] == 1
+    assert [record.message for record in caplog.records] == ["the finisher has taken over 5 messages"]
+
+
+@sync_to_async
+def set_aside() -> list[OutboxRow]:
+    return list(OutboxRow.objects.filter(failures__gt=0).order_by("seq"))
+
+
+@sync_to_async
+def spoil(seq: int) -> bytes:
+    row = OutboxRow.objects.get(seq=seq)
+    OutboxRow.objects.filter(seq=seq).update(bundle=b"\xc1")
+    return bytes(row.bundle)

@@ -11,7 +11,7 @@ from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from conversations import log, outbox
 from conversations.models import OutboxRow
-from messaging import relay as relays
+from messaging import finisher as finishers
 from messaging import runtime
 from messaging.store.memory import MemoryStore
 from tests.cast import Installation
@@ -66,12 +66,12 @@ async def test_the_finisher_goes_on_after_an_entry_that_nobody_can_read(
 ) -> None:
     store = MemoryStore()
     monkeypatch.setattr(runtime, "message_store", lambda: store)
-    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(finishers, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(log, "CLAIM_SECONDS", -1)
     conversation = await sync_to_async(direct)(alice_phone, bob_phone)
     await log.append([send(conversation, alice_phone, [bob_phone])])
     await sync_to_async(OutboxRow.objects.update)(bundle=b"unreadable")
-    finisher = asyncio.create_task(runtime.Runtime().relay.finish_for_ever())
+    finisher = asyncio.create_task(runtime.Runtime().finisher.run())
     try:
         await asyncio.sleep(0.3)
         await log.append([send(conversation, alice_phone, [bob_phone])])
@@ -86,9 +86,9 @@ async def test_the_finisher_outlives_a_stall(
 ) -> None:
     store = MemoryStore()
     monkeypatch.setattr(runtime, "message_store", lambda: store)
-    monkeypatch.setattr(relays, "FINISHER_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(finishers, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(outbox, "CLAIM", SLOW)
-    finisher = asyncio.create_task(runtime.Runtime().relay.finish_for_ever())
+    finisher = asyncio.create_task(runtime.Runtime().finisher.run())
     try:
         await asyncio.sleep(0.5)
         monkeypatch.undo()

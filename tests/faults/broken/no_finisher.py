@@ -2,13 +2,13 @@
 
 import asyncio
 
-from messaging.relay import Relay
+from messaging.finisher import Finisher
 from tests.faults.broken.surgery import replace
 
 
-async def finish_nothing(relay: Relay) -> None:
+async def finish_nothing(finisher: Finisher) -> None:
     await asyncio.Event().wait()
 
 
 def install() -> None:
-    replace(Relay, "finish_for_ever", finish_nothing, signature="(self)")
+    replace(Finisher, "run", finish_nothing, signature="(self)")

@@ -8,8 +8,9 @@ import pytest
 
 from conversations.entries import LogEntry
 from messaging.envelopes import Mailbox
+from messaging.store import cassandra
 from messaging.store.cassandra import CassandraStore, _seconds_until, microseconds
-from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
+from messaging.store.protocol import RETENTION_MS, MessageStore, StoreRefused, bucket_of
 from tests.messaging.store.contract import Damage, MessageStoreContract, OpenStore, chat
 from tests.messaging.store.people import DAY, Chat, drain
 
@@ -66,6 +67,16 @@ async def test_content_that_expires_after_the_last_moment_a_node_can_write_is_ke
     assert [(one.shared, one.expires_ms) for one in await drain(store, chat.phone)] == [
         (b"for all", message.expires_ms)
     ]
+
+
+async def test_what_a_node_refuses_is_no_store_that_is_away(
+    store: MessageStore, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(cassandra, "_seconds_until", lambda *_: 21 * 365 * 24 * 3600)
+        with pytest.raises(StoreRefused):
+            await store.deposit([chat.entry()])
+    await store.deposit([chat.entry()])
 
 
 def test_a_ttl_ends_before_2038_and_is_never_cut_short_for_what_lies_in_mailboxes() -> None:

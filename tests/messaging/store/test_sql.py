@@ -6,11 +6,12 @@ import psycopg
 import pytest
 
 from accounts.postgresql import conninfo
-from conversations.entries import LogEntry
+from conversations.entries import SYSTEM, LogEntry
 from messaging.envelopes import Mailbox
-from messaging.store.protocol import MessageStore
+from messaging.store.protocol import MessageStore, StoreRefused
 from messaging.store.sql import SqlStore
 from tests.messaging.store.contract import Damage, MessageStoreContract, OpenStore, chat
+from tests.messaging.store.people import Chat
 
 __all__ = ["chat"]
 pytestmark = pytest.mark.django_db(transaction=True, databases=["messages"])
@@ -53,3 +54,10 @@ def damage() -> Damage:
 
 class TestSqlStore(MessageStoreContract):
     pass
+
+
+async def test_what_postgresql_refuses_is_no_store_that_is_away(store: MessageStore, chat: Chat) -> None:
+    with pytest.raises(StoreRefused) as refused:
+        await store.deposit([chat.entry(kind=SYSTEM, system={"event": "renamed", "name": "top\0secret"})])
+    assert "secret" not in str(refused.value)
+    await store.deposit([chat.entry()])

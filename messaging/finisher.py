@@ -1,0 +1,61 @@
+"""The finisher: takes over what is committed and not deposited by whoever committed it. Any number may run, in any processes."""
+
+import asyncio
+import contextlib
+import logging
+
+from accounts.wire.refusals import StorageUnavailable
+from conversations import outbox
+from messaging.relay import SOURCE, Relay
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+PAUSE_SECONDS = 1.0
+
+
+class Finisher:
+    """Finishes what is left in the outbox, batch by batch, until it is stopped."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._stopping = asyncio.Event()
+        self._taken_over = 0
+
+    def stop(self) -> None:
+        """Take nothing over any more. `run` returns when the batch it is at is done with."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Look each second; go on at once while there is more. Outlives the outage of every store."""
+        while not self._stopping.is_set():
+            if not await self._finish_some():
+                self._report()
+                await self._pause()
+        self._report()
+
+    async def _finish_some(self) -> bool:
+        """Whether something was done, so that it is worth looking again at once."""
+        try:
+            claimed = await outbox.claim(SOURCE, limit=BATCH)
+            if claimed.unreadable:
+                await outbox.set_aside(claimed.unreadable, reason="unreadable")
+            is_done = await self._relay.finish(claimed.entries)
+        except StorageUnavailable:
+            return False
+        except Exception as failure:  # noqa: BLE001
+            # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
+            logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
+            return False
+        self._taken_over += len(claimed.entries) if is_done else 0
+        return is_done and any(claimed)
+
+    def _report(self) -> None:
+        if self._taken_over:
+            logger.info("the finisher has taken over %d messages", self._taken_over)
+            self._taken_over = 0
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._stopping.wait()
