@@ -24,7 +24,7 @@ LASTS_SECONDS = 1800
 
 
 class NoConnection(psycopg.OperationalError):
-    """All connections are in use, and none came back in time."""
+    """All connections are in use, and none came back in time; or their server is known to be away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Connections:
         self._in_use = 0
         self._waiting = 0
         self._closed = False
+        # While this is set nobody gets one: their server is known to be away.
+        self.is_refusing = False
         # When a server last answered to everything a caller asked, by time.monotonic.
         self.answered_at = 0.0
 
@@ -61,6 +63,8 @@ class Connections:
 
         `fresh` drops the idle ones first, which may be as dead as the one that just failed. Raises NoConnection, and what connecting raises.
         """
+        if self.is_refusing:
+            raise NoConnection
         await self._take_turn()
         self._in_use += 1
         try:

@@ -57,7 +57,7 @@ def conninfo(alias: str) -> str:
     return psycopg.conninfo.make_conninfo(**limits | chosen)
 
 
-async def pool(alias: str = "default") -> Connections:
+def pool(alias: str = "default") -> Connections:
     """The running loop's connections to the alias, opened when they are needed."""
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
     if alias not in pools:
@@ -94,7 +94,7 @@ async def deciding(alias: str = "default") -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _one(alias: str, until: float) -> AsyncIterator[Connection]:
-    source = await pool(alias)
+    source = pool(alias)
     try:
         async with source.one(until=until) as conn:
             yield conn

@@ -29,6 +29,7 @@ SUMMARIES = {
     "receipt": "A device has a message, or its user has read up to it.",
     "devices_changed": "Somebody's devices are others than before.",
     "prekeys_low": "Upload one-time prekeys: this few are left.",
+    "degraded": "These stores of the server are away: some things are slower, later or refused. None: all are well again.",
     "pong": "The answer to `ping`.",
     "error": "A refusal. What else it knows (`missing`, `max`, `field` …) stands beside these fields.",
 }

@@ -1,7 +1,8 @@
 """Whether the parts of this installation are well. `/health` itself is answered by `middleware.liveness` and asks nobody.
 
 PostgreSQL decides, so without it nothing can be accepted: not ready. Without the message store or Redis everything goes on, slower or later:
-degraded. Each probe has a second; all run side by side; what they found holds for a second, however many ask.
+degraded. Which of them is away is what this process believes (`messaging.condition`) and has told its sockets; only what else is said of them is
+found out here. What was found holds for a second, however many ask.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-import redis.asyncio
 from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, JsonResponse
@@ -24,20 +24,20 @@ from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from chatproject.routers import ELSEWHERE, home
 from conversations import outbox
-from messaging.store import message_store
-from messaging.store.protocol import StoreUnavailable
+from messaging.condition import MESSAGES, POSTGRESQL, REDIS, Condition, Store
+from messaging.runtime import running
 
-PROBE_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
 HOLDS_SECONDS = 1.0
 SLOW_MS = 250.0
 
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
-UNWELL = (psycopg.Error, redis.RedisError, StoreUnavailable, StorageUnavailable, TimeoutError, OSError)
+UNWELL = (psycopg.Error, StorageUnavailable, TimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one probe found. `facts` are those of its entry in /health/databases."""
+    """How one of them is. `facts` are those of its entry in /health/databases."""
 
     status: str
     latency_ms: float | None = None
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What all probes found at one moment."""
+    """How all of them are at one moment."""
 
     postgresql: Finding
     messages: Finding
@@ -102,53 +102,54 @@ _recent: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[float, asyncio.Task[
 
 
 async def findings() -> Findings:
-    """What the probes found within the last second; those who ask while they run wait for the same ones."""
+    """What was found within the last second; those who ask while it is being found out wait for the same."""
     loop = asyncio.get_running_loop()
     asked_at, task = _recent.get(loop, (0.0, None))
     if task is None or (task.done() and time.monotonic() - asked_at > HOLDS_SECONDS):
-        task = loop.create_task(_probe_all())
+        task = loop.create_task(_find_out())
         _recent[loop] = (time.monotonic(), task)
     # Whoever asked first may hang up; the others still want to know.
     return await asyncio.shield(task)
 
 
-async def _probe_all() -> Findings:
-    applied, backlog, messages, hints = await asyncio.gather(
-        _timed(_applied_migrations), _timed(_backlog), _timed(_probe_messages), _timed(_probe_redis)
-    )
+async def _find_out() -> Findings:
+    condition = (await running()).condition
+    applied, backlog = await asyncio.gather(_asked(condition, _applied_migrations), _asked(condition, _backlog))
     return Findings(
-        postgresql=Finding(applied.status, applied.latency_ms, await _pool()),
-        messages=Finding(messages.status, messages.latency_ms, backlog.facts),
-        redis=hints,
+        postgresql=_finding(condition, POSTGRESQL, _pool()),
+        messages=_finding(condition, MESSAGES, backlog),
+        redis=_finding(condition, REDIS, {}),
         migrations=Finding(OK if await _is_migrated(applied) else DOWN),
     )
 
 
-async def _timed(probe: Callable[[], Awaitable[dict[str, Any]]]) -> Finding:
-    began = time.perf_counter()
+def _finding(condition: Condition, store: Store, facts: dict[str, Any]) -> Finding:
+    if condition.is_away(store):
+        return Finding(DOWN, None, facts)
+    latency_ms = condition.latency_ms(store)
+    return Finding(DEGRADED if (latency_ms or 0) >= SLOW_MS else OK, latency_ms, facts)
+
+
+async def _asked(condition: Condition, question: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What PostgreSQL says, if it says it in time."""
+    if condition.is_away(POSTGRESQL):
+        return {}
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            facts = await probe()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await question()
     except UNWELL:
-        return Finding(DOWN)
-    latency_ms = round((time.perf_counter() - began) * 1000, 1)
-    return Finding(OK if latency_ms < SLOW_MS else DEGRADED, latency_ms, facts)
+        return {}
 
 
 async def _applied_migrations() -> dict[str, Any]:
-    """A connection of its own: how the server does, not how the pool's connections do. A standby decides nothing, so it is down."""
-    async with await psycopg.AsyncConnection.connect(postgresql.conninfo("default"), autocommit=True) as conn:
-        cursor = await conn.execute("SELECT pg_is_in_recovery(), to_regclass('django_migrations') IS NOT NULL")
-        is_standby, is_migrated = await cursor.fetchone() or (True, False)
-        if is_standby:
-            raise StorageUnavailable
-        rows = await (await conn.execute("SELECT app, name FROM django_migrations")).fetchall() if is_migrated else []
+    async with postgresql.connection() as conn:
+        rows = await (await conn.execute("SELECT app, name FROM django_migrations")).fetchall()
     return {"applied": set(rows)}
 
 
-async def _is_migrated(applied: Finding) -> bool:
+async def _is_migrated(found: dict[str, Any]) -> bool:
     newest = await asyncio.to_thread(_newest_migrations)
-    return newest.issubset(applied.facts.get("applied", ()))
+    return newest.issubset(found.get("applied", ()))
 
 
 @functools.cache
@@ -157,8 +158,8 @@ def _newest_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(leaf for leaf in leaves if home(leaf[0]) == ELSEWHERE)
 
 
-async def _pool() -> dict[str, Any]:
-    use = (await postgresql.pool()).use
+def _pool() -> dict[str, Any]:
+    use = postgresql.pool().use
     return {"pool": {"size": use.size, "idle": use.idle, "waiting": use.waiting}}
 
 
@@ -166,16 +167,3 @@ async def _backlog() -> dict[str, Any]:
     """Messages that are committed and not yet in their store."""
     rows, _ = await outbox.weight()
     return {"backlog": rows}
-
-
-async def _probe_messages() -> dict[str, Any]:
-    store = message_store()
-    await store.open()
-    await store.probe()
-    return {}
-
-
-async def _probe_redis() -> dict[str, Any]:
-    async with redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=PROBE_SECONDS, retry=None) as client:
-        await client.ping()
-    return {}

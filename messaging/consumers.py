@@ -180,6 +180,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             crowd=partial(len, self._runtime.sockets),
         )
         self._put(self._ready(session, ref))
+        if self._runtime.condition.away:
+            self._put(frames.DegradedFrame(stores=self._runtime.condition.away))
         hints.close(session.device_id, Close(CONNECTED_ELSEWHERE, session.conn_id))
         self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
         self._listening.start()

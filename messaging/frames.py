@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, StorageUnavailable
 from conversations.sends import Addressed, Send, Sender, Sent
+from messaging.condition import Store
 from messaging.envelopes import DevicesChanged, Envelope, Notice, PrekeysLow, Receipt
 
 JSON = "waypost.v1.json"
@@ -172,6 +173,10 @@ class PrekeysLowFrame(ServerFrame, frozen=True, tag="prekeys_low", kw_only=True)
     pq_count: int | None = None
 
 
+class DegradedFrame(ServerFrame, frozen=True, tag="degraded", kw_only=True):
+    stores: tuple[Store, ...]
+
+
 class PongFrame(ServerFrame, frozen=True, tag="pong", kw_only=True):
     ref: str | None = None
 
@@ -184,6 +189,7 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     ReceiptFrame,
     DevicesChangedFrame,
     PrekeysLowFrame,
+    DegradedFrame,
     PongFrame,
 )
 

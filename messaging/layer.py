@@ -9,7 +9,6 @@ channels_redis' own. A channel name made by `new_channel` is local to its proces
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,6 @@ from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
 from channels_redis.utils import create_pool
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
-
-logger = logging.getLogger(__name__)
 
 Listener = Callable[[bytes], None]
 Confirmed = Callable[[], None]
@@ -222,8 +219,6 @@ class Subscriber:
                 failures = 0
             except FAULTS:
                 failures += 1
-                if failures == 1:
-                    logger.warning("Redis is not reachable; sockets look at their mailboxes by themselves meanwhile")
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1] if failures else PAUSES[0])
 
     async def _receive(self) -> None:

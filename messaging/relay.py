@@ -116,7 +116,7 @@ class Relay:
 
     def _note_store(self, *, down: bool) -> None:
         if down != self.store_is_down:
-            logger.warning(
+            logger.info(
                 "the message store is %s", "not available; messages wait in the outbox" if down else "available again"
             )
         self.store_is_down = down

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -13,12 +14,16 @@ from conversations import log, outbox
 from conversations.entries import LogEntry
 from messaging import hints, receipts
 from messaging.acks import AckWriter
+from messaging.condition import MESSAGES, POSTGRESQL, Condition
 from messaging.finisher import Finisher
+from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
+from messaging.probing import Prober, StoreProbes
 from messaging.relay import Relay
 from messaging.sending import Sending
 from messaging.sockets import OpenSockets
 from messaging.store import close_message_store, message_store
+from messaging.store.observed import ObservedStore
 from messaging.store.protocol import StoreUnavailable
 
 OUTBOX_CHECK_SECONDS = 2.0
@@ -29,7 +34,14 @@ class Runtime:
     """Everything of the hot path that lives as long as the process."""
 
     def __init__(self) -> None:
-        self.store = message_store()
+        self.condition = Condition(self._condition_changed)
+        self._probes = StoreProbes(message_store())
+        self._prober = Prober(self.condition, self._probes.by_store)
+        self.store = ObservedStore(
+            message_store(),
+            answered=partial(self._prober.heard, MESSAGES),
+            unavailable=partial(self._prober.doubt, MESSAGES),
+        )
         self.relay = Relay(self.store, hints.publish, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
@@ -43,6 +55,8 @@ class Runtime:
         with contextlib.suppress(StoreUnavailable):
             await self.store.open()
         log.appended.connect(self._take_appended)
+        postgresql.silent.connect(self._doubt_postgresql)
+        await self._prober.start()
         self._tasks = [asyncio.create_task(self._watch_outbox())]
         if settings.FINISHER_IN_WEB:
             self._tasks.append(asyncio.create_task(self.finisher.run()))
@@ -50,6 +64,8 @@ class Runtime:
     async def stop(self) -> None:
         """Finish what is committed, as far as the store allows; what remains is in the outbox."""
         log.appended.disconnect(self._take_appended)
+        postgresql.silent.disconnect(self._doubt_postgresql)
+        await self._prober.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -58,12 +74,21 @@ class Runtime:
                 await self.commits.close()
                 await self.relay.drain()
                 await self.acks.drain()
+        await self._probes.close()
         await hints.layer().close()
         await close_message_store()
         await postgresql.close_pools()
 
     def _take_appended(self, *, entries: Sequence[LogEntry], **_: Any) -> None:
         self.relay.take(entries)
+
+    def _doubt_postgresql(self, **_: Any) -> None:
+        self._prober.doubt(POSTGRESQL)
+
+    def _condition_changed(self) -> None:
+        """Tell everybody who is connected. Nobody waits for a PostgreSQL that is known to be away."""
+        self.sockets.tell(DegradedFrame(stores=self.condition.away))
+        postgresql.pool().is_refusing = self.condition.is_away(POSTGRESQL)
 
     async def _watch_outbox(self) -> None:
         """Weigh the outbox: often while its store is down or it is full, seldom else (a store that is merely slow lets it grow too)."""

@@ -68,7 +68,7 @@ async def road(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Async
     """All connections of the asynchronous road are open and idle."""
     monkeypatch.setattr(postgresql, "conninfo", lambda _alias: server.url)
     await asyncio.gather(*(ask("SELECT pg_sleep(0.1)") for _ in range(CALLERS)))
-    assert (await postgresql.pool()).use.idle == postgresql.POOL_SIZE
+    assert postgresql.pool().use.idle == postgresql.POOL_SIZE
     yield
     await postgresql.close_pools()
 
@@ -129,12 +129,12 @@ async def test_who_gives_up_waits_for_nobody_and_leaves_no_connection_behind(
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-    assert (await postgresql.pool()).use.size == 0
+    assert postgresql.pool().use.size == 0
     await ask()
 
 
 async def test_an_open_transaction_is_rolled_back_and_its_connection_used_again(road: None) -> None:
-    source = await postgresql.pool()
+    source = postgresql.pool()
     async with source.one(until=time.monotonic() + IN_TIME) as conn:
         await conn.execute("CREATE TEMPORARY TABLE kept (x int)")
         first = conn.info.backend_pid
@@ -153,7 +153,7 @@ async def test_a_crowd_waits_for_a_connection_only_so_long(road: None, monkeypat
     await asyncio.sleep(0.1)
     waiting = asyncio.create_task(ask())
     await asyncio.sleep(0.1)
-    assert (await postgresql.pool()).use.waiting == 1
+    assert postgresql.pool().use.waiting == 1
     with pytest.raises(StorageUnavailable):
         await waiting
     await asyncio.gather(*holders)

@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client
 
 from accounts import postgresql
 from chatproject import health
-from messaging.store import close_message_store
+from messaging import runtime
 from tests.cast import Http
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 async def browser(services: None) -> AsyncIterator[AsyncClient]:
     yield AsyncClient()
-    await close_message_store()
-    await postgresql.close_pools()
+    await runtime.stop()
 
 
 async def get(browser: AsyncClient, path: str) -> tuple[int, Any]:

@@ -10,7 +10,7 @@ import pytest
 from waypost_client import cli, lines
 from waypost_client.codes import from_file
 from waypost_client.errors import NoCode, ProfileInUse, Refused, SignedOut, Unreachable, WaypostError
-from waypost_client.events import IdentityChanged, Message, SystemEvent
+from waypost_client.events import Degraded, IdentityChanged, Message, SystemEvent
 from waypost_client.locks import FolderLock
 from waypost_client.values import Conversation, Device, User
 
@@ -151,3 +151,8 @@ def test_conversations_and_devices_are_lines() -> None:
 
 def _sms(to: str, code: str) -> str:
     return json.dumps({"to": to, "body": f"Your code is {code}", "code": code}) + "\n"
+
+
+def test_trouble_at_the_server_is_told_in_a_line_and_so_is_its_end() -> None:
+    assert lines.status(Degraded(stores=("redis", "messages"))) == "The server reports trouble with: redis, messages."
+    assert lines.status(Degraded()) == "The server is well again."

@@ -37,7 +37,7 @@ async def deposited() -> None:
 async def store_down() -> AsyncIterator[None]:
     """The message store's server is gone: nothing listens where it was."""
     await deposited()
-    store = (await runtime.running()).store
+    store = (await runtime.running()).store.kept_by
     assert isinstance(store, SqlStore)
     well, store._connections = (
         store._connections,
