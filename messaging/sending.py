@@ -11,7 +11,7 @@ from conversations.entries import MESSAGE
 from conversations.sends import Send, Sent
 from messaging.buckets import TokenBuckets
 from messaging.frames import LARGEST_CIPHERTEXT, wire_time
-from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome
+from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome, answered
 
 LARGEST_LEAD_MS = 5 * 60 * 1000
 
@@ -27,14 +27,19 @@ class Sending:
         # Set while the outbox is at its cap: better an explicit refusal than a full disk.
         self.outbox_is_full = False
 
-    def begin(self, send: Send, *, largest: int) -> asyncio.Future[Outcome]:
+    def begin(self, send: Send, *, largest: int, in_order: bool = True) -> asyncio.Future[Outcome]:
         """A future of the outcome; refusals that need no database are there at once. Calls are ordered like `GroupCommit.submit`."""
-        refused = self._refusal(send, largest)
+        refused = self._form_refusal(send, largest)
+        if refused is not None:
+            return answered(refused)
+        if in_order and self._commits.is_out_of_turn(send):
+            return answered(RetryInOrder())
+        refused = self._limit_refusal(send)
         if refused is None:
-            return self._commits.submit(send)
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        outcome.set_result(refused)
-        return outcome
+            return self._commits.submit(send, in_order=in_order)
+        if in_order:
+            self._commits.refused(send)
+        return answered(refused)
 
     async def send_message(self, send: Send, *, largest: int) -> Sent:
         """Commit a send that keeps no order with others of its device. Raises its refusal.
@@ -43,16 +48,16 @@ class Sending:
         """
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest))
+                outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest, in_order=False))
                 while isinstance(outcome, RetryInOrder):
-                    outcome = await asyncio.shield(self._commits.submit(send))
+                    outcome = await asyncio.shield(self._commits.submit(send, in_order=False))
         except TimeoutError as failure:
             raise StorageUnavailable from failure
         if isinstance(outcome, Sent):
             return outcome
         raise outcome
 
-    def _refusal(self, send: Send, largest: int) -> ChatError | None:
+    def _form_refusal(self, send: Send, largest: int) -> ChatError | None:
         if send.kind == MESSAGE and send.shared is None and any(item.ciphertext is None for item in send.messages):
             return InvalidRequest("A message needs a ciphertext for each device, or shared content.", field="messages")
         if (
@@ -62,7 +67,7 @@ class Sending:
             return TooLarge(limit="ciphertext", max=LARGEST_CIPHERTEXT)
         if send.size > largest:
             return TooLarge(limit="send", max=largest)
-        return _id_refusal(send) or self._limit_refusal(send)
+        return _id_refusal(send)
 
     def _limit_refusal(self, send: Send) -> ChatError | None:
         if self.outbox_is_full:
