@@ -7,6 +7,7 @@ writes its virtual time. No content, key or token is ever written, only digests.
 What the checker makes of it is in `tests.faults.checker`. What it needs from whoever records:
 
 * Every attempt of a send, and every change, has a `call` of its own that is unique in the run, one `…Invoked` and at most one `…Answered`.
+* What a client says is written before it leaves (`…Invoked`, `Acked`, `ReadSaid`), what it hears when it was heard.
 * `number` counts a device's messages in one conversation, 1, 2, 3 … in the order in which the client wants them; a retry repeats it.
 * `EnvelopeReceived` is written for every frame, duplicates too, before its `Acked`. `Shown` is written once the client rules release a seq:
   in the order shown, own sends too (`own`). `Skipped` is written for what the client rules leave out because the server said so.
@@ -212,6 +213,16 @@ class ReceiptHeard(Event, frozen=True, kw_only=True, tag="receipt_heard"):
     by_device: str = ""
 
 
+class HistoryRead(Event, frozen=True, kw_only=True, tag="history_read"):
+    """One message of a `GET …/messages`, asked for by `device`. `digest` is that of its ciphertext for this device, "" where it has none."""
+
+    device: str
+    conversation: str
+    seq: int
+    message_id: str
+    digest: str = ""
+
+
 class HttpAnswered(Event, frozen=True, kw_only=True, tag="http_answered"):
     """An HTTP answer of 500 or more, or one whose body is not what is documented (`documented` false). Others need not be written."""
 
@@ -231,6 +242,8 @@ class FaultOn(Event, frozen=True, kw_only=True, tag="fault_on"):
     kind: str
     target: str
     in_flight: int = 0
+    # A web worker, or the way to it, cannot answer while this lasts (SIGSTOP, black hole): sends may hang on it.
+    freezes: bool = False
 
 
 class FaultOff(Event, frozen=True, kw_only=True, tag="fault_off"):
@@ -272,6 +285,13 @@ class SecretFound(Event, frozen=True, kw_only=True, tag="secret_found"):
 
     label: str
     file: str
+
+
+class StoreSearched(Event, frozen=True, kw_only=True, tag="store_searched"):
+    """The message store's own tables at the end: so many mailbox rows are acknowledged, and so many of those still have their ciphertext."""
+
+    acknowledged: int
+    with_content: int
 
 
 # --- the dump from PostgreSQL at the end -----------------------------------------------------------------------------------------
@@ -328,6 +348,7 @@ AnyEvent = (
     | Skipped
     | ReadSaid
     | ReceiptHeard
+    | HistoryRead
     | HttpAnswered
     | FaultOn
     | FaultOff
@@ -335,6 +356,7 @@ AnyEvent = (
     | Measured
     | SecretsSearched
     | SecretFound
+    | StoreSearched
     | LedgerRow
     | StayRow
     | DeviceRow

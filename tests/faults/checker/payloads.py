@@ -1,0 +1,70 @@
+"""I7: what arrives is what was sent, by whom it says, and for this device (**mixed**). Ciphertexts end with their ack (**resurrected**)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tests.faults import history as h
+from tests.faults.checker.verdicts import Verdict, Violation
+
+if TYPE_CHECKING:
+    from tests.faults.checker.facts import Facts
+
+# So long an ack may be on its way to the store.
+ACK_SECONDS = 10.0
+
+Claim = tuple[str, str, str, str, str]
+"""What a payload claims of a message: device and mid of the sender, conversation, digest, user of the sender."""
+
+
+class Payloads:
+    """Remembers what was claimed, once for each claim, however many devices got it."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Claim, tuple[str, float]] = {}
+        self._misaddressed: list[Violation] = []
+        self._reads: list[tuple[h.HistoryRead, float]] = []
+        self._acked_at: dict[str, dict[int, float]] = {}
+
+    def received(self, event: h.EnvelopeReceived) -> None:
+        if event.kind != "message":
+            return
+        claim = (event.sender_device, event.mid, event.conversation, event.digest, event.sender_user)
+        self._claims.setdefault(claim, (event.device, event.at))
+        if event.addressed and event.addressed != event.device:
+            what = f"device {event.device} got what was meant for {event.addressed}: {event.conversation} {event.seq}"
+            self._misaddressed.append(Violation(Verdict.MIXED, what, event.at))
+
+    def acked(self, event: h.Acked) -> None:
+        acked_at = self._acked_at.setdefault(event.device, {})
+        for message_id in event.message_ids:
+            acked_at[int(message_id)] = event.at
+
+    def history_read(self, event: h.HistoryRead) -> None:
+        acked_at = self._acked_at.get(event.device, {}).get(int(event.message_id), float("inf"))
+        self._reads.append((event, acked_at))
+
+    def judge(self, facts: "Facts") -> Iterator[Violation]:
+        yield from self._misaddressed
+        for (device, mid, conversation, digest, user), (receiver, at) in self._claims.items():
+            message = facts.logs.messages.get((device, conversation, mid))
+            if message is None:
+                what = f"device {receiver} got message {mid} of device {device}, who never sent it"
+            elif message.digest != digest:
+                what = f"device {receiver} got another payload under message {mid} of device {device}"
+            elif message.user != user:
+                what = f"device {receiver} was told that message {mid} is by user {user}, not {message.user}"
+            else:
+                continue
+            yield Violation(Verdict.MIXED, what, at)
+        for event, acked_at in self._reads:
+            if event.digest and event.at > acked_at + ACK_SECONDS:
+                what = f"history gives device {event.device} the ciphertext it acknowledged: {event.conversation} {event.seq}"
+                yield Violation(Verdict.RESURRECTED, what, event.at)
+        for search in facts.store:
+            if search.with_content:
+                what = f"{search.with_content} of {search.acknowledged} acknowledged rows still have their ciphertext"
+                yield Violation(Verdict.RESURRECTED, what, search.at)
+
+    def reads(self) -> Iterator[h.HistoryRead]:
+        for event, _ in self._reads:
+            yield event
