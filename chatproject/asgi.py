@@ -15,12 +15,13 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (model
 from django.urls import path  # noqa: E402
 
 from chatproject.bodies import limited_bodies  # noqa: E402
+from chatproject.punctual import in_time  # noqa: E402
 from messaging import runtime  # noqa: E402
 from messaging.consumers import DeviceConsumer  # noqa: E402
 
 router = ProtocolTypeRouter(
     {
-        "http": limited_bodies(django_application),
+        "http": in_time(limited_bodies(django_application)),
         "websocket": URLRouter([path("ws", DeviceConsumer.as_asgi())]),
     }
 )

@@ -17,8 +17,12 @@ from accounts.wire.refusals import ChatError, InvalidToken, RateLimited, Storage
 from devices.current import CurrentDevice
 from devices.tokens import authenticate
 from messaging.frames import JSON, SUBPROTOCOLS
+from messaging.store.deadline import within
+from messaging.store.protocol import StoreUnavailable
 
 PER_MINUTE = limits.Limit("HANDSHAKES_PER_MIN", 60, limits.WithoutRedis.COUNT_HERE)
+# With what counting a handshake may take, and some room: less than the 5 s in which everything is answered.
+VERIFIED_SECONDS = 4.0
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -101,7 +105,15 @@ async def _device(authorization: str | None) -> CurrentDevice | None:
 
 
 async def verify(access_token: str) -> CurrentDevice:
-    """The device of an access token. Raises InvalidToken, StorageUnavailable. One thread per socket, not one for all of them."""
+    """The device of an access token. Raises InvalidToken; StorageUnavailable when PostgreSQL does not say in time."""
+    try:
+        return await within(_verified(access_token), VERIFIED_SECONDS)
+    except StoreUnavailable as failure:
+        raise StorageUnavailable from failure
+
+
+async def _verified(access_token: str) -> CurrentDevice:
+    """One thread per socket, not one for all of them."""
     async with ThreadSensitiveContext():
         device: CurrentDevice = await sync_to_async(_authenticate)(access_token)
     return device
