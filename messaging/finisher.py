@@ -20,6 +20,9 @@ class Finisher:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._stopping = asyncio.Event()
+        # Set while it holds no batch.
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._taken_over = 0
 
     def stop(self) -> None:
@@ -36,6 +39,7 @@ class Finisher:
 
     async def _finish_some(self) -> bool:
         """Whether something was done, so that it is worth looking again at once."""
+        self.idle.clear()
         try:
             claimed = await outbox.claim(SOURCE, limit=BATCH)
             if claimed.unreadable:
@@ -47,6 +51,8 @@ class Finisher:
             # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
             logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
             return False
+        finally:
+            self.idle.set()
         self._taken_over += len(claimed.entries) if is_done else 0
         return is_done and any(claimed)
 

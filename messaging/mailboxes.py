@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 PAGE = 256
 # Passes of one process that ask PostgreSQL at the same time.
 MOST_LOOKING = 3
+# And those that read a page of their mailbox.
+MOST_READING = 16
 SUBSCRIBED_WITHIN_SECONDS = 0.1
 # After an outage so many sockets of a process look in a second; the last of them looks after this long.
 LOOKS_PER_SECOND = 100
@@ -193,9 +195,10 @@ class Delivery:
         if reading.since is None:
             reading.since = await self._since(reading.now_ms)
         while True:
-            read = await self._store.pending(
-                self._mailbox, since=reading.since, now_ms=reading.now_ms, page=reading.page, limit=PAGE
-            )
+            async with _turn("reading", MOST_READING):
+                read = await self._store.pending(
+                    self._mailbox, since=reading.since, now_ms=reading.now_ms, page=reading.page, limit=PAGE
+                )
             for envelope in read.envelopes:
                 reading.oldest.note(envelope)
             self.offer(read.envelopes)
@@ -205,7 +208,7 @@ class Delivery:
 
     async def _begin_pass(self) -> "_Pass":
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
-        async with _turn():
+        async with _turn("looking", MOST_LOOKING):
             mark = await self._watermark()
             look = await self._undeposited.look() if mark is not None else None
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
@@ -228,7 +231,7 @@ class Delivery:
         while reading.look is not None and self._offer_rows(reading.look):
             is_all, reading.look = reading.look.is_all, None
             if not is_all:
-                async with _turn():
+                async with _turn("looking", MOST_LOOKING):
                     reading.look = await self._undeposited.look()
 
     def _offer_rows(self, look: Look) -> bool:
@@ -287,12 +290,13 @@ class Delivery:
         return envelope.position >= self._session.mailbox_from and not self._window.knows(envelope.message_id)
 
 
-def _turn() -> asyncio.Semaphore:
-    """When everybody looks at once, sends keep most of the process's connections to PostgreSQL."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_LOOKING))
+def _turn(what: str, most: int) -> asyncio.Semaphore:
+    """When everybody looks at once, sends keep most of the process's connections, and no store is asked more than it can answer in time."""
+    turns = _turns.setdefault(asyncio.get_running_loop(), {})
+    return turns.setdefault(what, asyncio.Semaphore(most))
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 class _Pass:

@@ -28,6 +28,8 @@ from messaging.store.protocol import StoreUnavailable
 
 OUTBOX_CHECK_SECONDS = 2.0
 OUTBOX_SELDOM_SECONDS = 15.0
+# A process that stops gives its finisher, and then what it has committed, so long; what is left is in the outbox for others.
+FINISH_SECONDS = 5.0
 
 
 class Runtime:
@@ -66,11 +68,16 @@ class Runtime:
         log.appended.disconnect(self._take_appended)
         postgresql.silent.disconnect(self._doubt_postgresql)
         await self._prober.stop()
+        # A batch it has taken over would otherwise lie there until the lease ends.
+        self.finisher.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self.finisher.idle.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(FINISH_SECONDS):
                 await self.commits.close()
                 await self.relay.drain()
                 await self.acks.drain()
