@@ -1,4 +1,4 @@
-"""A person."""
+"""A person; and what one process does at a time."""
 
 from typing import Any, ClassVar
 
@@ -83,3 +83,18 @@ class User(AbstractBaseUser, PermissionsMixin):
     def masked_phone(self) -> str:
         """The number as staff sees it."""
         return mask_phone(self.phone_number)
+
+
+class Lease(models.Model):
+    """Who does something that one process does at a time, until when, and when it was last finished. Read and written by `leases`."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    owner = models.UUIDField()
+    until = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "accounts_lease"
+
+    def __str__(self) -> str:
+        return self.name

@@ -25,11 +25,15 @@ class Head(msgspec.Struct):
 
 
 class Moment(msgspec.Struct):
-    """When a transaction happens: PostgreSQL's clock, the transaction's position, and serial numbers that are unique on the server."""
+    """When a transaction happens: PostgreSQL's clock, the transaction's position, and serial numbers that are unique on the server.
+
+    Sends made until `forgotten_ms` may be gone from the ledger (`pruning`).
+    """
 
     now_ms: int
     position: int
     serials: Iterator[int]
+    forgotten_ms: int = 0
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 
 from accounts.models import User
 from accounts.wire.refusals import NotFound
+from conversations import tallies
 from conversations.access import access_conversation
 from conversations.entries import MESSAGE
 from conversations.models import Conversation, LedgerRow, Member
@@ -84,7 +86,12 @@ def _seen(user_id: UUID) -> QuerySet[Member]:
     return (
         Member.objects.filter(user_id=user_id, left_seq=None)
         .select_related("conversation")
-        .annotate(member_count=_Count(there.values("pk")), unread=_Count(unread.values("seq")[:MOST_UNREAD]))
+        .annotate(
+            member_count=_Count(there.values("pk")),
+            unread=_Count(unread.values("seq")[:MOST_UNREAD]),
+            # In the same statement, because pruning turns rows into tallies at any moment.
+            unread_before=RawSQL(tallies.UNREAD, [user_id], IntegerField()),  # noqa: S611  (a constant)
+        )
     )
 
 
@@ -93,4 +100,9 @@ def _with_peers(mine: Iterable[Any]) -> list[Seen]:
     direct = [member.conversation_id for member in found if member.conversation.kind == Conversation.Kind.DIRECT]
     others = Member.objects.filter(conversation_id__in=direct).exclude(user_id__in=[member.user_id for member in found])
     peers = {member.conversation_id: member.user for member in others.select_related("user")} if direct else {}
-    return [Seen(member, member.member_count, member.unread, peers.get(member.conversation_id)) for member in found]
+    return [Seen(member, member.member_count, _unread(member), peers.get(member.conversation_id)) for member in found]
+
+
+def _unread(member: Any) -> int:
+    """What the ledger has, and what it has forgotten."""
+    return min(MOST_UNREAD, int(member.unread + member.unread_before))

@@ -6,13 +6,16 @@ from uuid import UUID
 import msgspec
 
 from accounts import postgresql
+from accounts.ids import uuid7_ms
 from conversations import log
+from conversations.planning import IDEMPOTENCY_MS
 
 FACTS = """
 SELECT seq, sender_device_id, position, kept_ms FROM conversations_ledger WHERE conversation_id = %s AND seq BETWEEN %s AND %s
 """
 COMMITTED = """
-SELECT EXISTS (SELECT FROM conversations_ledger WHERE conversation_id = %s AND sender_device_id = %s AND client_message_id = %s)
+SELECT EXISTS (SELECT FROM conversations_ledger WHERE conversation_id = %s AND sender_device_id = %s AND client_message_id = %s),
+       (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 """
 
 
@@ -30,9 +33,10 @@ async def facts(conversation_id: UUID, from_seq: int, to_seq: int) -> dict[int, 
 
 
 async def is_committed(conversation_id: UUID, device_id: int, client_message_id: UUID) -> bool:
-    """Whether this send of the device is in the log."""
-    [[found]] = await _rows(COMMITTED, conversation_id, device_id, client_message_id)
-    return bool(found)
+    """Whether this send of the device is in the log; or was or never will be, which is no longer known of one past the idempotency horizon."""
+    [[found, now_ms]] = await _rows(COMMITTED, conversation_id, device_id, client_message_id)
+    made_ms = uuid7_ms(client_message_id)
+    return bool(found) or (made_ms is not None and now_ms - made_ms > IDEMPOTENCY_MS)
 
 
 async def _rows(query: str, *params: Any) -> list[Any]:

@@ -49,7 +49,8 @@ LOCK_WAITING = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 READ = f"{_HEAD} WHERE id = ANY(%s)"
 MOMENT = f"""
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, {POSITION},
-       ARRAY(SELECT nextval('conversations_message_serial') FROM generate_series(1, %s))
+       ARRAY(SELECT nextval('conversations_message_serial') FROM generate_series(1, %s)),
+       COALESCE((SELECT max(made_ms) FROM conversations_ledger_floor), 0)
 """  # noqa: S608  (constants)
 SERIALS = "SELECT nextval('conversations_message_serial') FROM generate_series(1, %s)"
 KNOWN = """
@@ -191,7 +192,7 @@ async def the_moment(cursor: psycopg.AsyncCursor[Any]) -> Moment:
     if row is None:
         raise StorageUnavailable
     _clock.check(row[0])
-    return Moment(row[0], row[1], iter(row[2]))
+    return Moment(row[0], row[1], iter(row[2]), row[3])
 
 
 async def enough_serials(conn: Connection, reading: Reading) -> None:

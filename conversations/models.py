@@ -102,7 +102,7 @@ class DeviceStart(models.Model):
 
 
 class LedgerRow(models.Model):
-    """One committed entry: which send became which seq. Written once, never updated."""
+    """One committed entry: which send became which seq. Written once, never updated; `pruning` removes it when its send cannot be repeated."""
 
     pk = models.CompositePrimaryKey("conversation_id", "seq")
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
@@ -126,6 +126,8 @@ class LedgerRow(models.Model):
                 fields=["conversation", "sender_device_id", "client_message_id"], name="one_entry_per_send"
             ),
         ]
+        # Finds what is acknowledged or deleted by its id, and what is old: ids rise with time.
+        indexes: ClassVar = [models.Index(fields=["message_id"], name="ledger_message")]
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.seq}"
@@ -157,3 +159,43 @@ class OutboxRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.seq}"
+
+
+class MarksField(models.Field):  # type: ignore[type-arg]  # (Django cannot be subscripted when it runs)
+    """A fixed number of bits, one for each seq of a tally's block. Only SQL reads and writes them."""
+
+    def db_type(self, connection: object) -> str:
+        """The column's type."""
+        return "bit(1024)"
+
+
+class Tally(models.Model):
+    """What is kept of ledger rows that are gone while somebody has not read them: which seqs of a block were this sender's urgent messages.
+
+    A block is 1,024 seqs: `seq / 1024`. Bit 0 is the leftmost.
+    """
+
+    pk = models.CompositePrimaryKey("conversation_id", "block", "sender_user_id")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
+    block = models.BigIntegerField()
+    sender_user_id = models.UUIDField()
+    marks = MarksField()
+
+    class Meta:
+        db_table = "conversations_tally"
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.block}"
+
+
+class LedgerFloor(models.Model):
+    """One row: the ids of sends made until `made_ms` may have been forgotten by the ledger, so none of them can be new."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    made_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "conversations_ledger_floor"
+
+    def __str__(self) -> str:
+        return str(self.made_ms)

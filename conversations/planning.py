@@ -107,8 +107,7 @@ def _decide(send: Send, reading: Reading, made: Plan) -> Sent | Exception | Skip
 def _refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | None:
     if send.sender.user_id not in audience.roles or not _is_active(send.sender, audience):
         return NotFound()
-    made_ms = uuid7_ms(send.client_message_id)
-    if made_ms is None or reading.moment.now_ms - made_ms > IDEMPOTENCY_MS:
+    if _is_stale(uuid7_ms(send.client_message_id), reading.moment):
         return StaleKey()
     if send.deletes is not None and (refused := _deletion_refusal(send, audience, reading)) is not None:
         return refused
@@ -119,6 +118,11 @@ def _refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | No
             max=LARGEST_PAIRWISE_AUDIENCE,
         )
     return device_list.refusal(send.messages, _others(send.sender, audience))
+
+
+def _is_stale(made_ms: int | None, moment: Moment) -> bool:
+    """Whether a send with such an id may have been committed and forgotten since."""
+    return made_ms is None or moment.now_ms - made_ms > IDEMPOTENCY_MS or made_ms <= moment.forgotten_ms
 
 
 def _is_active(sender: Sender, audience: Audience) -> bool:
@@ -137,7 +141,10 @@ def _others(sender: Sender, audience: Audience) -> dict[int, AudienceDevice]:
 def _deletion_refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | None:
     target = reading.targets.get(send.deletes or 0)
     if target is None or target.conversation_id != send.conversation_id:
-        return InvalidRequest("There is no such message in this conversation.", field="deletes")
+        return InvalidRequest(
+            "There is no such message in this conversation, or it is too old to be deleted for everybody.",
+            field="deletes",
+        )
     if target.sender_user_id != send.sender.user_id and audience.roles[send.sender.user_id] == "member":
         return Forbidden()
     return None

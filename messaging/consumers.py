@@ -362,7 +362,9 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _read(self, frame: ReadFrame, session: Session) -> None:
         try:
-            await receipts.read(Mailbox(session.user_id, session.device_id), UUID(frame.conversation_id), frame.seq)
+            assert self._runtime is not None  # noqa: S101  (set with the session)
+            reader = Mailbox(session.user_id, session.device_id)
+            await receipts.read(reader, UUID(frame.conversation_id), frame.seq, self._runtime.store)
         except ChatError as refusal:
             self._refuse(refusal, frame.ref)
 

@@ -2,17 +2,19 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from accounts import postgresql
 from accounts.connections import Connection
 from accounts.wire.refusals import InvalidRequest, NotFound
+from conversations import tallies
 from conversations.entries import MESSAGE
 from messaging import hints
 from messaging.acks import Acknowledged
 from messaging.envelopes import Envelope, Mailbox, Notice, Receipt
+from messaging.store.protocol import MessageStore, StoreUnavailable
 
 # The former position is read before it is overwritten; the row lock keeps two devices of one reader apart.
 MOVE = """
@@ -56,7 +58,7 @@ def announce(written: Sequence[Acknowledged]) -> None:
     hints.notify_many(notices)
 
 
-async def read(reader: Mailbox, conversation_id: UUID, seq: int) -> None:
+async def read(reader: Mailbox, conversation_id: UUID, seq: int, store: MessageStore) -> None:
     """The reader's user has read up to `seq`. The mark never goes back; who has messages in the newly read range is told once.
 
     Raises NotFound for a stranger, InvalidRequest above the head, StorageUnavailable.
@@ -68,8 +70,26 @@ async def read(reader: Mailbox, conversation_id: UUID, seq: int) -> None:
         before, head, moved = rows[0]
         if seq > head:
             raise InvalidRequest("Nothing was said there yet.", field="seq")
-        senders = await _rows(conn, SENDERS, [conversation_id, before, seq, reader.user_id]) if moved else []
-    _announce_read(reader, conversation_id, senders)
+        newly = [conversation_id, before, seq, reader.user_id]
+        forgotten = await _rows(conn, tallies.SENDERS, newly) if moved else []
+        senders = await _rows(conn, SENDERS, newly) if moved else []
+    older = await _older(reader, conversation_id, dict(forgotten), {row[0] for row in senders}, store)
+    _announce_read(reader, conversation_id, [*senders, *older])
+
+
+async def _older(
+    reader: Mailbox, conversation_id: UUID, last: Mapping[UUID, int], known: Container[UUID], store: MessageStore
+) -> list[tuple[UUID, int, int]]:
+    """The same of senders whose last message the ledger has forgotten. The store knows its message_id; if not now, they are not told."""
+    wanted = [(sender, seq) for sender, seq in last.items() if sender not in known]
+    try:
+        found = [
+            (sender, seq, await store.history(reader, conversation_id, from_seq=seq, to_seq=seq))
+            for sender, seq in wanted
+        ]
+    except StoreUnavailable:
+        return []
+    return [(sender, seq, envelope.message_id) for sender, seq, envelopes in found for envelope in envelopes]
 
 
 def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The running parts of one process: store, batcher, relay, finisher, ack writer. Made when the server starts, stopped when it stops."""
+"""The running parts of one process: store, batcher, relay, finisher, ack writer, pruner. Made when the server starts, stopped when it stops."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from conversations import log, outbox
 from conversations.entries import LogEntry
-from messaging import hints, receipts
+from messaging import hints, pruning, receipts
 from messaging.acks import AckWriter
 from messaging.condition import MESSAGES, POSTGRESQL, Condition
 from messaging.finisher import Finisher
@@ -59,7 +59,7 @@ class Runtime:
         log.appended.connect(self._take_appended)
         postgresql.silent.connect(self._doubt_postgresql)
         await self._prober.start()
-        self._tasks = [asyncio.create_task(self._watch_outbox())]
+        self._tasks = [asyncio.create_task(work) for work in (self._watch_outbox(), pruning.prune_for_ever(self.store))]
         if settings.FINISHER_IN_WEB:
             self._tasks.append(asyncio.create_task(self.finisher.run()))
 

@@ -12,7 +12,7 @@ import msgspec
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
-from messaging.store.protocol import bucket_of, ends_ms
+from messaging.store.protocol import Pruned, bucket_of, ends_ms
 
 _PAGE = Struct("!qqq")
 
@@ -112,6 +112,13 @@ class MemoryStore:
 
     async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
         return max([at_least, *(seq for conversation, seq in self._history if conversation == conversation_id)])
+
+    async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
+        del page, size
+        ended = [(rows, key) for rows in self._mailboxes.values() for key, row in rows.items() if row.ends_ms < now_ms]
+        for rows, key in ended:
+            del rows[key]
+        return Pruned(len(ended))
 
     async def heartbeat(self) -> Heartbeat | None:
         return self._heartbeat[1] if self._heartbeat else None

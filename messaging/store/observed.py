@@ -6,14 +6,14 @@ from uuid import UUID
 
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
-from messaging.store.protocol import MessageStore, StoreUnavailable
+from messaging.store.protocol import MessageStore, Pruned, StoreUnavailable
 
 Answer = TypeVar("Answer")
 Told = Callable[[], None]
 
 
 class ObservedStore:
-    """The same store. `answered` and `unavailable` are called after each call of the hot road; probes and heartbeats are not counted."""
+    """The same store. `answered` and `unavailable` are called after each call of the hot road; probes, heartbeats and pruning are not counted."""
 
     def __init__(self, store: MessageStore, *, answered: Told, unavailable: Told) -> None:
         self.kept_by = store
@@ -33,6 +33,9 @@ class ObservedStore:
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
         await self.kept_by.beat(heartbeat, now_ms=now_ms)
+
+    async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
+        return await self.kept_by.prune(now_ms=now_ms, page=page, size=size)
 
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
         await self._observed(self.kept_by.deposit(entries))

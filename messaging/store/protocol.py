@@ -5,14 +5,15 @@ in `tests/messaging/store/contract.py`; a promise written here has a test there.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 
-BUCKET_MS = 3 * 24 * 3600 * 1000
-RETENTION_MS = 45 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+BUCKET_MS = 3 * DAY_MS
+RETENTION_MS = 45 * DAY_MS
 
 
 def bucket_of(kept_ms: int) -> int:
@@ -32,6 +33,13 @@ class StoreUnavailable(Exception):
 
 class StoreRefused(StoreUnavailable):
     """The store is well and refuses what it was given; asking again changes nothing. Where nobody can tell the rows apart it is as good as away."""
+
+
+class Pruned(NamedTuple):
+    """What one call of `prune` removed or emptied, and the page at which the next one goes on; None: there is no more."""
+
+    removed: int = 0
+    next_page: bytes | None = None
 
 
 class MessageStore(Protocol):
@@ -88,6 +96,13 @@ class MessageStore(Protocol):
 
     async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
         """The highest seq stored of the conversation, not below `at_least` (a seq known to exist, or 0)."""
+
+    async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
+        """Remove some of what is over: mailbox rows that have ended, content that has expired, cursors of mailboxes long left.
+
+        About `size` rows or blocks are looked at; `page` is the former answer's `next_page`. Nobody who reads by the same clock notices, and
+        nothing that is deposited or acknowledged later comes back by it. A store whose rows end by themselves has nothing to do.
+        """
 
     async def heartbeat(self) -> Heartbeat | None:
         """The last beat, None in a store never used."""

@@ -14,10 +14,10 @@ from accounts.arrays import bigints, bools, byteas, ints, texts, uuids
 from accounts.connections import Connections
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
-from messaging.store import parcels
+from messaging.store import parcels, sql_pruning
 from messaging.store import sql_statements as statements
 from messaging.store.deadline import CALL_SECONDS, within
-from messaging.store.protocol import StoreRefused, StoreUnavailable, ends_ms
+from messaging.store.protocol import Pruned, StoreRefused, StoreUnavailable, ends_ms
 
 SIZE = 4
 LIMITS = "-c statement_timeout=1500 -c lock_timeout=1500 -c idle_in_transaction_session_timeout=5000"
@@ -92,6 +92,12 @@ class SqlStore:
     async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
         rows = await self._run(statements.HIGHEST_SEQ, (conversation_id,))
         return max(at_least, rows[0][0] or 0)
+
+    async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
+        number, place = sql_pruning.place_of(page)
+        step = sql_pruning.STEPS[number]
+        [[removed, of]] = await self._run(step.statement, step.values(now_ms, place, size))
+        return Pruned(removed, sql_pruning.page_of(number, step.next_place(place, size, removed, of)))
 
     async def heartbeat(self) -> Heartbeat | None:
         rows = await self._run(statements.HEARTBEAT, ())

@@ -13,7 +13,7 @@ import pytest
 from conversations.entries import KEY_DISTRIBUTION, SYSTEM, LogEntry, Recipient
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox
 from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
-from tests.messaging.store.people import DAY, HOUR, MINUTE, Chat, ack, drain, now_ms, read, seqs
+from tests.messaging.store.people import DAY, HOUR, MINUTE, Chat, ack, drain, now_ms, prune, read, seqs
 
 OpenStore = Callable[[int], Awaitable[MessageStore]]
 Damage = Callable[[MessageStore, Mailbox, LogEntry], Awaitable[None]]
@@ -144,6 +144,30 @@ class MessageStoreContract:
         assert (
             await seqs(store, chat.phone) == await seqs(store, chat.phone, limit=7) == [entry.seq for entry in entries]
         )
+
+    # --- pruning ----------------------------------------------------------------------------------------------------------------------
+
+    async def test_pruning_touches_nothing_that_has_not_ended(self, store: MessageStore, chat: Chat) -> None:
+        lasting, expiring = chat.entry(shared=b"for all"), chat.entry(shared=b"a while", expires_ms=chat.now + HOUR)
+        acknowledged = chat.entry()
+        await store.deposit([lasting, expiring, acknowledged])
+        await store.acknowledge([ack(chat.phone, acknowledged)])
+        await store.move_cursor(chat.phone, Cursor(1, 1), now_ms=chat.now)
+        before = await drain(store, chat.phone), await read(store, chat.phone, chat.id), await store.cursor(chat.phone)
+        await prune(store, now=chat.now)
+        await store.deposit([lasting, expiring, acknowledged])
+        after = await drain(store, chat.phone), await read(store, chat.phone, chat.id), await store.cursor(chat.phone)
+        assert (after, len(after[0])) == (before, 2)
+
+    async def test_what_has_ended_stays_ended_when_its_deposit_comes_after_the_pruning(
+        self, store: MessageStore, chat: Chat
+    ) -> None:
+        ended = chat.entry(shared=b"for all", kept_ms=chat.now - 46 * DAY, expires_ms=chat.now - 2 * HOUR)
+        for _ in range(2):
+            await store.deposit([ended])
+            await prune(store, now=chat.now)
+        assert await drain(store, chat.phone) == []
+        assert [(one.deleted, one.shared) for one in await read(store, chat.phone, chat.id)] == [(True, None)]
 
     # --- acknowledgements -------------------------------------------------------------------------------------------------------------
 

@@ -90,3 +90,13 @@ async def read(
     store: MessageStore, reader: Mailbox, conversation_id: UUID, from_seq: int = 1, to_seq: int = 100
 ) -> list[Envelope]:
     return await store.history(reader, conversation_id, from_seq=from_seq, to_seq=to_seq)
+
+
+async def prune(store: MessageStore, *, now: int, size: int = 3) -> int:
+    """How much was removed from the first page to the last."""
+    pruned = await store.prune(now_ms=now, size=size)
+    removed = pruned.removed
+    while pruned.next_page is not None:
+        pruned = await store.prune(now_ms=now, page=pruned.next_page, size=size)
+        removed += pruned.removed
+    return removed
