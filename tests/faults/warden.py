@@ -19,6 +19,7 @@ from chatproject.launcher.errors import LauncherError
 from chatproject.launcher.leftovers import carrying, end_leftovers, working_in
 from chatproject.launcher.server import Server
 from chatproject.launcher.state import CHECKOUT
+from tests.faults.installation.disks import unmount
 
 MARK = "WAYPOST_FAULTS"
 
@@ -53,6 +54,8 @@ def main() -> None:
     for find in finders:
         with contextlib.suppress(LauncherError):
             end_leftovers(find, signal.SIGKILL, 5.0)
+    for server in asked.servers:
+        unmount(Path(server.partition("=")[2]).parent)
 
 
 if __name__ == "__main__":

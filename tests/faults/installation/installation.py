@@ -15,11 +15,13 @@ from chatproject.launcher.preparing import migrate
 from chatproject.launcher.secret import fresh_secrets
 from chatproject.launcher.supervisor import Supervisor
 from chatproject.launcher.worker import Worker, lifeline
+from tests.faults.installation.disks import small_disks
 from tests.faults.installation.handles import Handle
 from tests.faults.installation.stores import Stores, await_together, cluster_url, stores_in
 from tests.faults.warden import MARK, warden
 
 WORKER = (str(PYTHON), "-m", "tests.faults.worker")
+DATABASES = ("waypost", "waypost_messages")
 # A load generator is no ordinary client.
 UNLIMITED = (
     *(
@@ -45,7 +47,7 @@ UNLIMITED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is wanted. `proxied` stores are reached through the addresses in `through`, which somebody listens at before `running` is entered."""
+    """What is wanted. `disk_megabytes`: each store that writes has its data on a file system of its own, so large; only root can have that."""
 
     directory: Path
     layout: str
@@ -54,6 +56,7 @@ class Plan:
     # For one worker alone, by its name.
     special: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     command: Sequence[str] = WORKER
+    disk_megabytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,28 +112,29 @@ def running(plan: Plan, *, reroute: Reroute = _as_it_is, proxied: bool = False) 
     """An empty installation that answers. However we end, all of it ends.
 
     `reroute` may put proxies between the application and its stores: it gets the stores before they run and the environment that leads straight
-    to them, and returns the one the application gets. `proxied`: Cassandra's drivers are told the proxies' addresses.
+    to them, and returns the one the application gets. `proxied`: Cassandra's drivers are told the addresses proxies listen at.
     """
     stores = stores_in(plan.directory, plan.layout, proxied=proxied)
     logs = plan.directory / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     (plan.directory / "sms.jsonl").unlink(missing_ok=True)
-    for server in stores.servers:
-        server.log = logs / f"{server.name.lower().replace(' ', '-')}.log"
-        server.clear()
     with ExitStack() as stack:
+        stack.enter_context(small_disks(stores, plan.disk_megabytes))
+        for server in stores.servers:
+            server.log = logs / f"{server.name.lower().replace(' ', '-')}.log"
+            server.clear()
         listener = stack.enter_context(listen({"HOST": "127.0.0.1", "PORT": "0"}))
         life = stack.enter_context(lifeline())
         stack.enter_context(warden(str(plan.directory), stores.servers, life))
+        direct = _environment(plan, stores)
+        environment = reroute(stores, direct)
         deaths: list[str] = []
         supervisor = Supervisor(deaths.append, is_patient=True, tell=_silent)
         stack.callback(_forget, stores)
         stack.callback(supervisor.stop)
         postgres, valkey, *nodes = [Handle(server) for server in stores.servers]
-        _start_stores(supervisor, [postgres, valkey], nodes, stores)
-        direct = _environment(plan, stores)
-        environment = reroute(stores, direct)
+        _start_stores(supervisor, [postgres, valkey], nodes, stores, proxied=proxied)
         migrate(environment)
         workers = [Handle(_worker(number, plan, listener, life, environment)) for number in range(1, plan.workers + 1)]
         supervisor.start(workers)
@@ -150,12 +154,16 @@ def running(plan: Plan, *, reroute: Reroute = _as_it_is, proxied: bool = False) 
         refuse(f"The installation did not survive: {deaths[0]}")
 
 
-def _start_stores(supervisor: Supervisor, first: list[Handle], nodes: Sequence[Handle], stores: Stores) -> None:
+def _start_stores(
+    supervisor: Supervisor, first: list[Handle], nodes: Sequence[Handle], stores: Stores, *, proxied: bool
+) -> None:
     supervisor.start([*first, *nodes[:1]])
     if len(nodes) > 1:
         supervisor.start(nodes[1:])
     if nodes:
-        await_together(stores.nodes)
+        await_together(stores.nodes, proxied=proxied)
+    for database in DATABASES:
+        stores.postgres.create_database(database)
 
 
 def _environment(plan: Plan, stores: Stores) -> dict[str, str]:
@@ -165,7 +173,7 @@ def _environment(plan: Plan, stores: Stores) -> dict[str, str]:
     environment = {
         **given,
         "ENVIRONMENT": "development",
-        "POSTGRES_URL": stores.postgres.create_database("waypost"),
+        "POSTGRES_URL": stores.postgres.url_for(DATABASES[0]),
         "REDIS_URL": stores.valkey.url,
         "SMS_URL": f"file://{plan.directory}/sms.jsonl",
         MARK: str(plan.directory),
@@ -175,7 +183,7 @@ def _environment(plan: Plan, stores: Stores) -> dict[str, str]:
     if stores.nodes:
         environment["SCYLLADB_URL"] = cluster_url(stores.nodes, proxied=False)
     else:
-        environment["MESSAGES_URL"] = stores.postgres.create_database("waypost_messages")
+        environment["MESSAGES_URL"] = stores.postgres.url_for(DATABASES[1])
     return environment | dict(plan.environment)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cassandra import OperationTimedOut
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.policies import WhiteListRoundRobinPolicy
 
@@ -69,23 +70,25 @@ def cluster_url(nodes: Sequence[CassandraNode], *, proxied: bool) -> str:
     return f"cassandra://{','.join(f'{host}:{CQL_PORT}' for host in hosts)}/{KEYSPACE}?dc=dc1&rf={len(nodes)}"
 
 
-def await_together(nodes: Sequence[CassandraNode]) -> None:
+def await_together(nodes: Sequence[CassandraNode], *, proxied: bool) -> None:
     """Return when each node knows all the others and they agree on the schema. LauncherError if that takes too long."""
     deadline = time.monotonic() + TOGETHER_SECONDS
-    while not all(_knows(node, len(nodes)) for node in nodes):
+    addresses = [told_address(node.address) if proxied else node.address for node in nodes]
+    while not all(_knows(address, len(nodes)) for address in addresses):
         if time.monotonic() > deadline:
             refuse("The Cassandra nodes did not become a cluster.")
         time.sleep(0.3)
 
 
-def _knows(node: CassandraNode, count: int) -> bool:
-    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([node.address]), request_timeout=5.0)
-    cluster = Cluster([node.address], protocol_version=4, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+def _knows(address: str, count: int) -> bool:
+    """Whether the node there knows so many nodes, itself included, all with its own schema."""
+    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([address]), request_timeout=5.0)
+    cluster = Cluster([address], protocol_version=4, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
     try:
         session = cluster.connect()
         peers = list(session.execute("SELECT host_id, schema_version FROM system.peers"))
         own = session.execute("SELECT schema_version FROM system.local").one()
-    except NoHostAvailable:
+    except (NoHostAvailable, OperationTimedOut):
         return False
     finally:
         cluster.shutdown()

@@ -1,0 +1,55 @@
+"""File systems of their own for the stores that write, small enough to be filled. Only root can mount them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.faults.installation.stores import Stores
+
+BALLAST = "ballast"
+
+
+def can_mount() -> bool:
+    """Whether disks of our own can be had here."""
+    return os.geteuid() == 0 and Path("/proc/mounts").exists()
+
+
+@contextmanager
+def small_disks(stores: Stores, megabytes: int) -> Iterator[None]:
+    """While this lasts, PostgreSQL and each Cassandra node have `megabytes` for their data; 0: as much as there is."""
+    with ExitStack() as stack:
+        for server in (stores.postgres, *stores.nodes) if megabytes else ():
+            stack.enter_context(_mounted(server.directory, megabytes))
+        yield
+
+
+@contextmanager
+def _mounted(place: Path, megabytes: int) -> Iterator[None]:
+    unmount(place)
+    place.mkdir(parents=True, exist_ok=True)
+    # Passed through by whoever PostgreSQL runs as.
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        unmount(place)
+
+
+def unmount(place: Path) -> None:
+    """Afterwards nothing is mounted there, also if something still uses it."""
+    while place.is_mount():
+        subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
+
+
+def fill(place: Path) -> None:
+    """Take all room there is left. The disk stays full until `free`."""
+    with (place / BALLAST).open("wb") as file:
+        status = os.statvfs(place)
+        os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize))
+
+
+def free(place: Path) -> None:
+    (place / BALLAST).unlink(missing_ok=True)
