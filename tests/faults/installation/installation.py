@@ -17,6 +17,7 @@ from chatproject.launcher.supervisor import Supervisor
 from chatproject.launcher.worker import Worker, lifeline
 from tests.faults.installation.disks import small_disks
 from tests.faults.installation.handles import Handle
+from tests.faults.installation.program import Program
 from tests.faults.installation.stores import Stores, await_together, cluster_url, stores_in
 from tests.faults.warden import MARK, warden
 
@@ -52,6 +53,7 @@ class Plan:
     directory: Path
     layout: str
     workers: int = 2
+    finishers: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     # For one worker alone, by its name.
     special: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Installation:
     valkey: Handle
     nodes: Sequence[Handle]
     workers: Sequence[Handle]
+    finishers: Sequence[Handle]
     deaths: list[str]
 
     @property
@@ -93,7 +96,7 @@ class Installation:
 
     @property
     def children(self) -> list[Handle]:
-        return [self.postgres, self.valkey, *self.nodes, *self.workers]
+        return [self.postgres, self.valkey, *self.nodes, *self.workers, *self.finishers]
 
     def child(self, name: str) -> Handle:
         """The child of that name. KeyError."""
@@ -137,7 +140,8 @@ def running(plan: Plan, *, reroute: Reroute = _as_it_is, proxied: bool = False) 
         _start_stores(supervisor, [postgres, valkey], nodes, stores, proxied=proxied)
         migrate(environment)
         workers = [Handle(_worker(number, plan, listener, life, environment)) for number in range(1, plan.workers + 1)]
-        supervisor.start(workers)
+        finishers = [Handle(_finisher(number, plan, environment)) for number in range(1, plan.finishers + 1)]
+        supervisor.start([*workers, *finishers])
         yield Installation(
             plan=plan,
             stores=stores,
@@ -148,6 +152,7 @@ def running(plan: Plan, *, reroute: Reroute = _as_it_is, proxied: bool = False) 
             valkey=valkey,
             nodes=nodes,
             workers=workers,
+            finishers=finishers,
             deaths=deaths,
         )
     if deaths:
@@ -197,6 +202,17 @@ def _worker(number: int, plan: Plan, listener: socket.socket, life: int, environ
     }
     log = plan.directory / "logs" / f"{name}.log"
     return Worker(name, listener, life=life, log=log, environment=own, command=plan.command, show=_silent)
+
+
+def _finisher(number: int, plan: Plan, environment: Mapping[str, str]) -> Program:
+    name = f"finisher-{number}"
+    return Program(
+        name,
+        [str(PYTHON), "manage.py", "finisher"],
+        ready="a finisher is at work",
+        log=plan.directory / "logs" / f"{name}.log",
+        environment={**environment, **plan.special.get(name, {})},
+    )
 
 
 def _silent(_: str) -> None:
