@@ -1,6 +1,7 @@
 """Pairs of devices that say when an installation is well again: every one of them sends, is told `sent`, and is heard, all within a second."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
@@ -41,6 +42,11 @@ class Visited(House):
     def ws(self) -> str:
         return f"ws://{self.host}:{self.port}"
 
+    def code(self, phone_number: str) -> str:
+        """The last one-time code sent to the number."""
+        lines = [json.loads(line) for line in self.sms.read_text().splitlines()]
+        return str([line["code"] for line in lines if line["to"] == phone_number][-1])
+
 
 class Prober:
     """Asks whether it is well. Its methods are called by one thread, its sockets live in another."""
@@ -52,6 +58,11 @@ class Prober:
         self._talking = Talking(house, [device for *pair, _ in self._pairs for device in pair])
         self._party: Party = self._run(self._talking.__aenter__(), START_SECONDS)
         self._refreshed_at = time.monotonic()
+
+    @property
+    def people(self) -> list[str]:
+        """Whose messages are not the load's."""
+        return [device.user_id for *pair, _ in self._pairs for device in pair]
 
     def close(self) -> None:
         self._run(self._talking.__aexit__(), START_SECONDS)

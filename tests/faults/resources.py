@@ -1,0 +1,57 @@
+"""What the processes of an installation hold: memory, descriptors, connections. Compared before the first fault and after everything has settled."""
+
+import time
+from collections.abc import Sequence
+
+import psutil
+import psycopg
+
+from tests.faults.history import Measured, Phase, Writer
+from tests.faults.installation import Installation
+
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+SAMPLES = 5
+SAMPLE_PAUSE_SECONDS = 1.0
+
+
+def measure(installation: Installation, writer: Writer, phase: Phase) -> dict[str, float]:
+    """Write the medians of a few seconds; memory (bytes), CPU (seconds so far) and descriptors of all workers together, connections of PostgreSQL."""
+    samples = [_sample(installation) for _ in range(SAMPLES) if _pause()]
+    found = {name: _median([sample[name] for sample in samples]) for name in samples[0]}
+    for name, value in found.items():
+        process, _, what = name.partition(" ")
+        writer.write(Measured(process=process, what=what, value=value, phase=phase))
+    writer.flush()
+    return found
+
+
+def _pause() -> bool:
+    time.sleep(SAMPLE_PAUSE_SECONDS)
+    return True
+
+
+def _sample(installation: Installation) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for worker in installation.workers:
+        process = psutil.Process(worker.pid)
+        found[f"{worker.name} rss"] = float(process.memory_info().rss)
+        found[f"{worker.name} descriptors"] = float(process.num_fds())
+    found["postgresql connections"] = float(connections(installation))
+    return found
+
+
+def connections(installation: Installation) -> int:
+    """How many PostgreSQL serves, ours excepted."""
+    with psycopg.connect(installation.direct["POSTGRES_URL"], autocommit=True) as connection:
+        row = connection.execute(CONNECTIONS).fetchone()
+    return int(row[0]) if row else 0
+
+
+def cpu_seconds(installation: Installation) -> float:
+    """CPU the living processes have used so far."""
+    times = [process.cpu_times() for child in installation.children for process in child.processes()]
+    return sum(each.user + each.system for each in times)
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]

@@ -1,0 +1,106 @@
+"""A run from its beginning to its end: people talk, things are done to the servers, all of it heals, everybody looks whether everything is there."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chatproject.launcher.console import say
+from tests.faults import dumping, resources, secrets_search
+from tests.faults.nemesis.attack import Done, Nemesis
+from tests.faults.stage import Order, Stage, staged
+
+WARM_SECONDS = 8.0
+CALM_SECONDS = 8.0
+SETTLE_SECONDS = 120.0
+KEPT = ("load.jsonl", "harness.jsonl", "markers", "logs")
+Attack = Callable[[Stage], list[Done]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that is over. Times are CLOCK_MONOTONIC; `attacked` is when the faults began and ended."""
+
+    order: Order
+    folder: Path
+    done: list[Done]
+    attacked: tuple[float, float]
+    seconds: float
+    cpu_seconds: float
+    resources: dict[str, tuple[float, float]]
+    quiet: dict[str, Any]
+    backlog_seconds: float
+    broken: list[str]
+    statuses: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def histories(self) -> list[Path]:
+        return [self.folder / "load.jsonl", self.folder / "harness.jsonl"]
+
+
+def run(order: Order, attack: Attack) -> Run:
+    """Play it to its end. Its folder holds the history and the logs afterwards."""
+    with staged(order) as stage:
+        done = _played(stage, attack)
+    # The clocks and the stores' data are of no more use; what was said and written is.
+    for left in stage.folder.iterdir():
+        if left.name not in KEPT and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    return done
+
+
+def _played(stage: Stage, attack: Attack) -> Run:
+    installation, load = stage.installation, stage.load
+    cpu, began = resources.cpu_seconds(installation), time.monotonic()
+    load.tell("begin")
+    time.sleep(WARM_SECONDS)
+    before = resources.measure(installation, stage.writer, "before")
+    attacked = time.monotonic()
+    done = attack(stage)
+    healed = time.monotonic()
+    stage.proxies.clear()
+    time.sleep(CALM_SECONDS)
+    after = resources.measure(installation, stage.writer, "after")
+    seconds, cpu = time.monotonic() - began, resources.cpu_seconds(installation) - cpu
+    quiet = _settled(stage)
+    backlog = dumping.await_empty_outbox(installation.direct["POSTGRES_URL"])
+    dumping.dump(installation.direct["POSTGRES_URL"], stage.writer, [*stage.prober.people, *stage.strangers])
+    load.tell("markers")
+    secrets_search.search(stage.folder / "markers", stage.folder / "logs", stage.writer)
+    load.quit()
+    return Run(
+        order=stage.order,
+        folder=stage.folder,
+        done=done,
+        attacked=(attacked, healed),
+        seconds=seconds,
+        cpu_seconds=cpu,
+        resources={name: (before[name], after[name]) for name in before},
+        quiet=quiet,
+        backlog_seconds=backlog,
+        broken=stage.broken,
+        statuses=load.statuses,
+    )
+
+
+def _settled(stage: Stage) -> dict[str, Any]:
+    quiet = stage.load.tell("settle", within=SETTLE_SECONDS + 30, seconds=SETTLE_SECONDS)
+    if not quiet["ok"]:
+        say(f"    not quiet: {quiet}")
+    return quiet
+
+
+def nemesis(stage: Stage) -> list[Done]:
+    """What the order asks for, one after the other or by twos."""
+    attacker = Nemesis(
+        seed=stage.order.seed,
+        faults=stage.faults,
+        writer=stage.writer,
+        observer=stage.observer,
+        prober=stage.prober,
+        tell=lambda line: say(f"    {line}"),
+    )
+    attacker.attack(stage.order.seconds, together=stage.order.together)
+    return attacker.done
