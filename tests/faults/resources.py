@@ -1,5 +1,6 @@
 """What the processes of an installation hold: memory, descriptors, connections. Compared before the first fault and after everything has settled."""
 
+import resource
 import time
 from collections.abc import Sequence
 
@@ -48,9 +49,10 @@ def connections(installation: Installation) -> int:
 
 
 def cpu_seconds(installation: Installation) -> float:
-    """CPU the living processes have used so far."""
+    """CPU used so far by the processes of the installation, and by those of them that have ended."""
     times = [process.cpu_times() for child in installation.children for process in child.processes()]
-    return sum(each.user + each.system for each in times)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(each.user + each.system for each in times) + ended.ru_utime + ended.ru_stime
 
 
 def _median(values: Sequence[float]) -> float:
