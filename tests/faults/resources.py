@@ -52,7 +52,8 @@ def cpu_seconds(installation: Installation) -> float:
     """CPU used so far by the processes of the installation, and by those of them that have ended."""
     times = [process.cpu_times() for child in installation.children for process in child.processes()]
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(each.user + each.system for each in times) + ended.ru_utime + ended.ru_stime
+    living = float(sum(each.user + each.system for each in times))
+    return living + ended.ru_utime + ended.ru_stime
 
 
 def _median(values: Sequence[float]) -> float:

@@ -73,7 +73,7 @@ def _away(kind: str, children: Sequence[Handle], span: Span = LONG) -> Fault:
     def begin() -> None:
         for child in children:
             child.keep_away()
-        back.after(lambda: [child.kill() for child in children])
+        back.after(lambda: _kill(children))
 
     def end() -> None:
         for child in children:
@@ -81,6 +81,11 @@ def _away(kind: str, children: Sequence[Handle], span: Span = LONG) -> Fault:
         back.wait()
 
     return Fault(kind=kind, target=", ".join(child.name for child in children), begin=begin, end=end, span=span)
+
+
+def _kill(children: Sequence[Handle]) -> None:
+    for child in children:
+        child.kill()
 
 
 class _Back:
