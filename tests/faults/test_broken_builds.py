@@ -31,6 +31,7 @@ from tests.cast import Installation
 from tests.conversations_of import direct, send, sender
 from tests.faults import broken
 from tests.faults.broken import lag_cursor, no_hold_back, redis_dedupe, stale_audience, surgery
+from tests.faults.broken.expected import CAUGHT_BY
 from tests.messaging.conftest import Connect, alice_and_bob, alice_laptop, connect, server
 from tests.messaging.store.conftest import keyspace
 from tests.messaging.store.people import Chat, ack
@@ -68,6 +69,10 @@ def test_a_build_is_put_in_by_name_and_taken_out_without_a_trace(name: str) -> N
         assert (functions_of_the_product() == whole) is (name == "no_hold_back")
     assert functions_of_the_product() == whole
     assert broken.build() == ""
+
+
+def test_of_each_build_it_is_known_how_it_is_caught() -> None:
+    assert set(CAUGHT_BY) == set(broken.NAMES)
 
 
 def test_a_process_has_one_broken_rule_and_knows_no_other_names() -> None:

@@ -87,24 +87,32 @@ def _stays(conversation: Conversation, facts: Facts) -> Iterator[Violation]:
 
 def _changes(facts: Facts, conversations: dict[str, Conversation]) -> Iterator[Violation]:
     """The log tells of as many changes of members as were answered, and of none that nobody asked for."""
-    done: defaultdict[tuple[str, str, bool], list[int]] = defaultdict(lambda: [0, 0])
+    asked = _asked(facts)
+    for conversation in conversations.values():
+        if not conversation.is_told:
+            continue
+        for user in sorted(conversation.stays):
+            for is_arrival, events in ((True, ("member_added",)), (False, LEAVING)):
+                least, most = asked.get((conversation.id, user, is_arrival), (0, 0))
+                told = conversation.changes(user, events)
+                if not least <= told <= most:
+                    word = "arrivals" if is_arrival else "departures"
+                    what = f"{conversation.id}: {least} to {most} {word} of user {user}, {told} in the log"
+                    yield Violation(Verdict.DIVERGED, what)
+
+
+def _asked(facts: Facts) -> dict[tuple[str, str, bool], tuple[int, int]]:
+    """How often somebody was added to a conversation, or taken out of it: for certain, and perhaps."""
+    asked: dict[tuple[str, str, bool], tuple[int, int]] = {}
     for change in facts.changes.values():
-        asked = change.invoked
-        if asked.what not in ("add", "remove", "leave") or (change.answered and change.answered.outcome == "refused"):
+        one, outcome = change.invoked, change.answered.outcome if change.answered else "unknown"
+        if one.what not in ("add", "remove", "leave") or outcome == "refused":
             continue
-        is_sure = change.answered is not None and change.answered.outcome == "ok"
-        for user in asked.users or (asked.by_user,):
-            counts = done[asked.conversation, user, asked.what == "add"]
-            counts[0] += is_sure
-            counts[1] += 1
-    for (conversation_id, user, is_arrival), (least, most) in done.items():
-        conversation = conversations.get(conversation_id)
-        if conversation is None or not conversation.is_told:
-            continue
-        told = conversation.changes(user, ("member_added",) if is_arrival else LEAVING)
-        if not least <= told <= most:
-            what = f"{conversation_id}: {least} to {most} {'arrivals' if is_arrival else 'departures'} of user {user}, {told} in the log"
-            yield Violation(Verdict.DIVERGED, what)
+        for user in one.users or (one.by_user,):
+            key = one.conversation, user, one.what == "add"
+            least, most = asked.get(key, (0, 0))
+            asked[key] = least + (outcome == "ok"), most + 1
+    return asked
 
 
 def _refused_and_stored(facts: Facts) -> Iterator[Violation]:
