@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from accounts.positions import XID_MASK
+from accounts.positions import XID_BITS, XID_MASK
 
 # 2025-01-01T00:00Z; 41 bits of milliseconds from here last until 2094.
 EPOCH_MS = 1_735_689_600_000
@@ -23,6 +23,18 @@ class Head(msgspec.Struct):
     last_message_id: int
     last_position: int
 
+    @property
+    def era(self) -> int:
+        """The era of the last entry."""
+        return self.last_position >> XID_BITS
+
+
+class Newest(msgspec.Struct, frozen=True):
+    """The newest entry of a conversation that its store has; `message_id` 0: none above the seq it was asked for."""
+
+    seq: int
+    message_id: int = 0
+
 
 class Moment(msgspec.Struct):
     """When a transaction happens: PostgreSQL's clock, the transaction's position, and serial numbers that are unique on the server.
@@ -34,6 +46,11 @@ class Moment(msgspec.Struct):
     position: int
     serials: Iterator[int]
     forgotten_ms: int = 0
+
+    @property
+    def era(self) -> int:
+        """The era in which it happens."""
+        return self.position >> XID_BITS
 
 
 class Place(msgspec.Struct, frozen=True):

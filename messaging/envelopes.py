@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from accounts.lineage import Mark
 from conversations.entries import LogEntry, Recipient
 
 
@@ -68,11 +69,9 @@ class Page(msgspec.Struct, frozen=True):
     next_page: bytes | None = None
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
-    """Which PostgreSQL a store belongs to: system identifier and timeline at the last beat, and the data centre its clients prefer."""
+class Heartbeat(Mark, frozen=True):
+    """Which PostgreSQL a store belongs to, as it was at the last beat, and the data centre whose quorum counts for its clients."""
 
-    system_identifier: int
-    timeline: int
     local_dc: str = ""
 
 

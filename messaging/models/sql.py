@@ -83,6 +83,8 @@ class StoreHeartbeat(models.Model):  # noqa: DJ008
     timeline = models.IntegerField()
     system_identifier = models.BigIntegerField()
     beat_ms = models.BigIntegerField()
+    era = models.IntegerField(default=0, db_default=0)
+    beat = models.BigIntegerField(default=0, db_default=0)
     local_dc = models.TextField()
 
     class Meta:

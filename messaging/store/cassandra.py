@@ -18,6 +18,7 @@ from cassandra import InvalidRequest
 from cassandra.cluster import Cluster
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, BoundStatement
 
+from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import cql_statements, parcels
@@ -165,18 +166,19 @@ class CassandraStore:
                 for entry, row in zip(entries, rows, strict=True)
             ]
 
-    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
+    async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         async with deadline():
-            bucket, highest = at_least // HISTORY_BUCKET, at_least
+            bucket, newest = at_least // HISTORY_BUCKET, Newest(at_least)
             while True:
                 window = range(bucket, bucket + WIDEST_HOLE)
                 tops = await asyncio.gather(
                     *(self._all("HIGHEST", (conversation_id.bytes, _int(one))) for one in window)
                 )
-                found = [row[0] for rows in tops for row in rows]
+                found = [Newest(seq, message_id or 0) for rows in tops for seq, message_id in rows]
                 if not found:
-                    return highest
-                highest, bucket = max(highest, *found), window.stop
+                    return newest
+                newest = max([newest, *(one for one in found if one.seq > at_least)], key=lambda one: one.seq)
+                bucket = window.stop
 
     async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
         """Every row was given its TTL when it was written."""
@@ -187,8 +189,13 @@ class CassandraStore:
         return Heartbeat(*rows[0]) if rows else None
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
-        known = (_bigint(heartbeat.system_identifier), _int(heartbeat.timeline), heartbeat.local_dc.encode())
-        await self._write("BEAT", (*known, _bigint(now_ms), _bigint(now_ms * 1000)))
+        mark = (
+            _bigint(heartbeat.system_identifier),
+            _int(heartbeat.timeline),
+            _int(heartbeat.era),
+            _bigint(heartbeat.beat),
+        )
+        await self._write("BEAT", (*mark, heartbeat.local_dc.encode(), _bigint(now_ms), _bigint(heartbeat.rank)))
 
     # --- rows -------------------------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ WHERE user_id = ? AND bucket = ? AND device_id = ? AND position = ? AND message_
 """
 MOVE_CURSOR = "INSERT INTO {ks}.mailbox_cursors (user_id, device_id, low_position, low_bucket) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
 BEAT = """
-INSERT INTO {ks}.store_heartbeat (id, system_identifier, timeline, local_dc, beat_ms) VALUES (1, ?, ?, ?, ?) USING TIMESTAMP ?
+INSERT INTO {ks}.store_heartbeat (id, system_identifier, timeline, era, beat, local_dc, beat_ms) VALUES (1, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?
 """
 
 PENDING = """
@@ -42,8 +42,8 @@ FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq >= ? AND seq
 """
 SHARED = "SELECT seq, content, deleted_ms FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq IN ?"
 KEPT = "SELECT kept_ms FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq = ?"
-HIGHEST = "SELECT seq FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? LIMIT 1"
+HIGHEST = "SELECT seq, message_id FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? LIMIT 1"
 CURSOR = "SELECT low_position, low_bucket FROM {ks}.mailbox_cursors WHERE user_id = ? AND device_id = ?"
-HEARTBEAT = "SELECT system_identifier, timeline, local_dc FROM {ks}.store_heartbeat WHERE id = 1"
+HEARTBEAT = "SELECT system_identifier, timeline, era, beat, local_dc FROM {ks}.store_heartbeat WHERE id = 1"
 
 ALL = {name: text for name, text in dict(globals()).items() if name.isupper()}

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
@@ -37,7 +38,7 @@ class MemoryStore:
         self._deleted: set[tuple[UUID, int]] = set()
         self._mailboxes: defaultdict[Mailbox, dict[Key, _Row]] = defaultdict(dict)
         self._cursors: dict[Mailbox, Cursor] = {}
-        self._heartbeat: tuple[int, Heartbeat] | None = None
+        self._heartbeat: Heartbeat | None = None
 
     async def open(self) -> None:
         pass
@@ -110,8 +111,9 @@ class MemoryStore:
         deleted = (entry.conversation_id, entry.seq) in self._deleted
         return parcels.history_envelope(entry, row.parcel if row else None, gone=deleted or _expired(entry.expires_ms))
 
-    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
-        return max([at_least, *(seq for conversation, seq in self._history if conversation == conversation_id)])
+    async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
+        stored = [Newest(seq, entry.message_id) for (of, seq), entry in self._history.items() if of == conversation_id]
+        return max([one for one in stored if one.seq > at_least], key=lambda one: one.seq, default=Newest(at_least))
 
     async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
         del page, size
@@ -121,11 +123,11 @@ class MemoryStore:
         return Pruned(len(ended))
 
     async def heartbeat(self) -> Heartbeat | None:
-        return self._heartbeat[1] if self._heartbeat else None
+        return self._heartbeat
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
-        if self._heartbeat is None or now_ms >= self._heartbeat[0]:
-            self._heartbeat = now_ms, heartbeat
+        if self._heartbeat is None or heartbeat.rank >= self._heartbeat.rank:
+            self._heartbeat = heartbeat
 
 
 def _expired(expires_ms: int | None) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 
@@ -94,8 +95,11 @@ class MessageStore(Protocol):
         content.
         """
 
-    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
-        """The highest seq stored of the conversation, not below `at_least` (a seq known to exist, or 0)."""
+    async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
+        """The highest seq stored of the conversation, not below `at_least` (a seq known to exist, or 0), and its message_id.
+
+        The message_id is 0 where nothing above `at_least` is stored.
+        """
 
     async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
         """Remove some of what is over: mailbox rows that have ended, content that has expired, cursors of mailboxes long left.
@@ -108,4 +112,4 @@ class MessageStore(Protocol):
         """The last beat, None in a store never used."""
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
-        """Write the heartbeat row."""
+        """Write the heartbeat row. The highest rank wins, whatever comes late. `now_ms` is for people."""

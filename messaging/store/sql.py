@@ -12,6 +12,7 @@ from psycopg import errors
 
 from accounts.arrays import bigints, bools, byteas, ints, texts, uuids
 from accounts.connections import Connections
+from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels, sql_pruning
@@ -89,9 +90,9 @@ class SqlStore:
         )
         return [_history_envelope(conversation_id, row) for row in rows]
 
-    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
-        rows = await self._run(statements.HIGHEST_SEQ, (conversation_id,))
-        return max(at_least, rows[0][0] or 0)
+    async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
+        rows = await self._run(statements.NEWEST, (conversation_id, at_least))
+        return Newest(*rows[0]) if rows else Newest(at_least)
 
     async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
         number, place = sql_pruning.place_of(page)
@@ -104,7 +105,8 @@ class SqlStore:
         return Heartbeat(*rows[0]) if rows else None
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
-        await self._run(statements.BEAT, (heartbeat.system_identifier, heartbeat.timeline, heartbeat.local_dc, now_ms))
+        mark = (heartbeat.system_identifier, heartbeat.timeline, heartbeat.era, heartbeat.beat)
+        await self._run(statements.BEAT, (*mark, heartbeat.local_dc, now_ms))
 
     async def _shared(self, found: Sequence[parcels.Found]) -> parcels.Shared:
         keys = {(one.envelope.conversation_id, one.envelope.seq) for one in found if one.has_shared}

@@ -76,13 +76,15 @@ SET low_position = excluded.low_position, low_bucket = excluded.low_bucket, move
 WHERE excluded.low_position > c.low_position
 """
 
-HIGHEST_SEQ: LiteralString = "SELECT max(seq) FROM message_history WHERE conversation_id = %s"
+NEWEST: LiteralString = """
+SELECT seq, coalesce(message_id, 0) FROM message_history WHERE conversation_id = %s AND seq > %s ORDER BY seq DESC LIMIT 1
+"""
 
-HEARTBEAT: LiteralString = "SELECT system_identifier, timeline, local_dc FROM store_heartbeat WHERE id = 1"
+HEARTBEAT: LiteralString = "SELECT system_identifier, timeline, era, beat, local_dc FROM store_heartbeat WHERE id = 1"
 
 BEAT: LiteralString = """
-INSERT INTO store_heartbeat AS b (id, system_identifier, timeline, local_dc, beat_ms) VALUES (1, %s, %s, %s, %s)
-ON CONFLICT (id) DO UPDATE SET system_identifier = excluded.system_identifier, timeline = excluded.timeline, local_dc = excluded.local_dc,
-  beat_ms = excluded.beat_ms
-WHERE excluded.beat_ms >= b.beat_ms
+INSERT INTO store_heartbeat AS b (id, system_identifier, timeline, era, beat, local_dc, beat_ms) VALUES (1, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET system_identifier = excluded.system_identifier, timeline = excluded.timeline, era = excluded.era,
+  beat = excluded.beat, local_dc = excluded.local_dc, beat_ms = excluded.beat_ms
+WHERE (excluded.era, excluded.beat) >= (b.era, b.beat)
 """

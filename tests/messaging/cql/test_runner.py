@@ -118,7 +118,7 @@ class TestRunner:
         said: list[str] = []
         database = django_database(config)
         request = commands.Request(target=None, fake=False, lock=False, say=said.append, warn=said.append)
-        assert [one.version for one in commands.plan(database, request, show=True)] == [1]
+        assert [one.version for one in commands.plan(database, request, show=True)] == [1, 2]
         commands.migrate("messages", database, request)
         assert commands.plan(database, request, show=True) == []
         commands.show(database, said.append)
@@ -131,11 +131,14 @@ class TestRunner:
         assert said == [
             "Planned operations:",
             "  messaging.cql.0001_initial",
+            "  messaging.cql.0002_beats",
             "Migrating without a lock: nobody else may migrate this keyspace now.",
             f"Migrating the keyspace {config['keyspace']}:",
             "  Applying messaging.cql.0001_initial...",
+            "  Applying messaging.cql.0002_beats...",
             "Planned operations:",
             "  No planned migration operations.",
             "messaging",
             " [X] 0001_initial",
+            " [X] 0002_beats",
         ]

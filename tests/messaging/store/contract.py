@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from conversations.allocation import Newest
 from conversations.entries import KEY_DISTRIBUTION, SYSTEM, LogEntry, Recipient
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox
 from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
@@ -370,17 +371,20 @@ class MessageStoreContract:
             str(kept).encode() for kept in times
         ]
 
-    async def test_the_highest_seq_is_the_one_stored_last(self, store: MessageStore, chat: Chat) -> None:
-        assert await store.highest_seq(chat.id, at_least=0) == 0
-        assert await store.highest_seq(chat.id, at_least=77) == 77
-        await store.deposit([chat.entry(seq=seq) for seq in (1, 2, 3)])
-        assert await store.highest_seq(chat.id, at_least=2) == 3
-        assert await store.highest_seq(chat.id, at_least=0) == 3
+    async def test_the_newest_entry_is_the_one_stored_last(self, store: MessageStore, chat: Chat) -> None:
+        assert await store.newest(chat.id, at_least=0) == Newest(0)
+        assert await store.newest(chat.id, at_least=77) == Newest(77)
+        entries = [chat.entry(seq=seq) for seq in (1, 2, 3)]
+        await store.deposit(entries)
+        assert await store.newest(chat.id, at_least=2) == Newest(3, entries[2].message_id)
+        assert await store.newest(chat.id, at_least=0) == Newest(3, entries[2].message_id)
+        assert await store.newest(chat.id, at_least=3) == Newest(3)
 
-    async def test_the_highest_seq_is_found_many_buckets_further_on(self, store: MessageStore, chat: Chat) -> None:
-        await store.deposit([chat.entry(seq=seq) for seq in (1, 1025, 2049, 3000)])
-        assert await store.highest_seq(chat.id, at_least=0) == 3000
-        assert await store.highest_seq(chat.id, at_least=2999) == 3000
+    async def test_the_newest_entry_is_found_many_buckets_further_on(self, store: MessageStore, chat: Chat) -> None:
+        entries = [chat.entry(seq=seq) for seq in (1, 1025, 2049, 3000)]
+        await store.deposit(entries)
+        assert await store.newest(chat.id, at_least=0) == Newest(3000, entries[3].message_id)
+        assert await store.newest(chat.id, at_least=2999) == Newest(3000, entries[3].message_id)
 
     # --- deletion and expiry ----------------------------------------------------------------------------------------------------------
 
@@ -460,11 +464,17 @@ class MessageStoreContract:
     async def test_the_last_heartbeat_is_remembered(self, store: MessageStore) -> None:
         await store.probe()
         at = now_ms()
-        await store.beat(Heartbeat(7_512_345_678_901_234_567, 3, "dc1"), now_ms=at)
-        await store.beat(Heartbeat(1, 2), now_ms=at - HOUR)
-        assert await store.heartbeat() == Heartbeat(7_512_345_678_901_234_567, 3, "dc1")
-        await store.beat(Heartbeat(7_512_345_678_901_234_567, 4, "dc1"), now_ms=at + 1)
-        assert await store.heartbeat() == Heartbeat(7_512_345_678_901_234_567, 4, "dc1")
+        await store.beat(Heartbeat(7_512_345_678_901_234_567, 3, 4, at, "dc1"), now_ms=at)
+        assert await store.heartbeat() == Heartbeat(7_512_345_678_901_234_567, 3, 4, at, "dc1")
+
+    async def test_a_late_beat_changes_nothing_whatever_its_clock_says(self, store: MessageStore) -> None:
+        at = now_ms()
+        await store.beat(Heartbeat(7, 3, 4, at), now_ms=at)
+        await store.beat(Heartbeat(7, 3, 4, at - 1), now_ms=at + HOUR)
+        await store.beat(Heartbeat(7, 3, 3, at + 1), now_ms=at + HOUR)
+        assert await store.heartbeat() == Heartbeat(7, 3, 4, at)
+        await store.beat(Heartbeat(7, 3, 4, at + 1), now_ms=at - HOUR)
+        assert await store.heartbeat() == Heartbeat(7, 3, 4, at + 1)
 
     async def test_a_store_opened_again_is_the_same_store(self, store: MessageStore, chat: Chat) -> None:
         await store.deposit([chat.entry()])

@@ -122,7 +122,14 @@ def test_the_forbidden_is_found(statement: str) -> None:
     assert FORBIDDEN.search(statement)
 
 
-@pytest.mark.parametrize("statement", SCHEMA)
+@pytest.mark.parametrize("statement", [statement for statement in SCHEMA if statement.startswith("ALTER")])
+def test_a_table_is_changed_by_one_column_of_a_plain_type(statement: str) -> None:
+    added = re.fullmatch(r"ALTER TABLE \{ks\}\.\w+ ADD \w+ (\w+)", statement)
+    assert added
+    assert added[1] in TYPES
+
+
+@pytest.mark.parametrize("statement", [statement for statement in SCHEMA if not statement.startswith("ALTER")])
 def test_tables_use_plain_types_and_a_known_compaction(statement: str) -> None:
     assert statement.strip().startswith("CREATE TABLE IF NOT EXISTS {ks}.")
     body = statement[statement.index("(") + 1 : statement.rindex(") WITH") if ") WITH" in statement else None]

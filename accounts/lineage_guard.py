@@ -1,0 +1,131 @@
+"""The guard of lineage: a serving process appends nothing to a PostgreSQL that is not what has become of the one it knows.
+
+What it knows is the newest mark that was found to fit: the message store's last heartbeat, and what this process has seen since. Each new connection
+of the asynchronous road is compared with it, because a server that goes back cannot do so under a connection.
+"""
+
+import logging
+from typing import Any
+
+import psycopg
+from django.db import OperationalError
+
+from accounts.lineage import Mark, departure
+from accounts.positions import ERA, TIMELINE
+from accounts.wire.refusals import StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+# More promotions than this within one heartbeat's time there cannot be: eras that positions may have had and the message store has not heard of.
+UNHEARD_ERAS = 16
+
+# Of this run of the server, in whatever time zone.
+RUN = "extract(epoch FROM pg_postmaster_start_time())::text"
+LINEAGE = f"""
+SELECT (SELECT system_identifier FROM pg_control_system()), {TIMELINE}, {ERA}, beat, compared_run = {RUN} FROM accounts_beat
+"""  # noqa: S608  (constants)
+BEAT = f"""
+UPDATE accounts_beat SET beat = GREATEST(beat, %s) + 1, compared_run = {RUN}
+RETURNING (SELECT system_identifier FROM pg_control_system()), {TIMELINE}, {ERA}, beat
+"""  # noqa: S608
+RAISE_ERA = f"""
+UPDATE accounts_era SET added = GREATEST(added, %s + {UNHEARD_ERAS} - {TIMELINE}), restored_era = GREATEST({ERA}, %s + {UNHEARD_ERAS})
+"""  # noqa: S608
+
+
+class Departed(psycopg.OperationalError):
+    """A connection leads to another PostgreSQL, or to an earlier state of it."""
+
+
+class Guard:
+    """What one process knows, and whether it may append."""
+
+    def __init__(self) -> None:
+        # Commands and tests that serve nobody are not guarded.
+        self.is_serving = False
+        self.complaint: str | None = None
+        self._known: Mark | None = None
+
+    def serve(self) -> None:
+        """From now on nothing is appended before `accept` was called."""
+        self.is_serving = True
+        self.complaint = self._known = None
+
+    def rest(self) -> None:
+        """This process serves nobody any more."""
+        self.is_serving = False
+        self.complaint = self._known = None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether PostgreSQL was found to be the one the message store knows."""
+        return self._known is not None
+
+    def accept(self, mark: Mark) -> None:
+        """This fits what was known before: appending may go on."""
+        if self.complaint is not None:
+            logger.warning("PostgreSQL is the one that was known before; messages are accepted again")
+        self.complaint = None
+        if self._known is None or mark.rank > self._known.rank:
+            self._known = mark
+
+    def refuse(self, complaint: str) -> None:
+        """Append nothing until `accept` is called."""
+        if complaint != self.complaint:
+            logger.error("nothing is accepted: %s", complaint)
+        self.complaint = complaint
+
+    def check(self, mark: Mark) -> None:
+        """Raise Departed for a connection whose server is not what has become of the known one."""
+        if self._known is None:
+            return
+        reason = departure(mark, self._known)
+        if reason is not None:
+            self.refuse(sentence(reason))
+            raise Departed(sentence(reason))
+
+    def require(self) -> None:
+        """Raise StorageUnavailable unless this process may append."""
+        if self.is_serving and (self.complaint is not None or self._known is None):
+            raise StorageUnavailable
+
+
+guard = Guard()
+
+
+def sentence(reason: str) -> str:
+    """What an operator reads."""
+    return (
+        f"PostgreSQL is not the one the message store knows: {reason}. If it was restored or replaced on purpose, stop all "
+        "web processes and say so with: manage.py accept_restore"
+    )
+
+
+async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raise Departed if this new connection leads to where nothing may be written. A standby decides nothing, and is not asked."""
+    if guard.is_serving:
+        standby = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
+        if standby == (False,):
+            guard.check((await read(connection))[0])
+
+
+async def read(connection: psycopg.AsyncConnection[Any]) -> tuple[Mark, bool]:
+    """What PostgreSQL says of itself; and whether this run of the server has been compared with the message store by any process."""
+    row = await (await connection.execute(LINEAGE)).fetchone()
+    if row is None:
+        raise StorageUnavailable
+    return Mark(*row[:4]), bool(row[4])
+
+
+async def beat(connection: psycopg.AsyncConnection[Any], *, above: int) -> Mark:
+    """Count one beat, above `above` too. PostgreSQL remembers it when this returns."""
+    row = await (await connection.execute(BEAT, [above])).fetchone()
+    if row is None:
+        raise StorageUnavailable
+    return Mark(*row)
+
+
+def refuse_connections(connection: Any, **_: Any) -> None:
+    """Of the synchronous road: a receiver of Django's `connection_created`. Raises OperationalError while there is a complaint."""
+    if connection.alias == "default" and guard.is_serving and guard.complaint is not None:
+        raise OperationalError(guard.complaint)
