@@ -8,7 +8,7 @@ noticed without asking, because there is something to read where nothing was ask
 import asyncio
 import select
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ from accounts.impatient import ImpatientAsyncConnection
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 LASTS_SECONDS = 1800
+
+Admit = Callable[[Connection], Awaitable[None]]
 
 
 class NoConnection(psycopg.OperationalError):
@@ -39,8 +41,9 @@ class Use:
 class Connections:
     """At most `size` connections in autocommit mode, the last used first."""
 
-    def __init__(self, conninfo: str, *, size: int, checkout_seconds: float) -> None:
-        """A caller waits `checkout_seconds` for a connection at most."""
+    def __init__(self, conninfo: str, *, size: int, checkout_seconds: float, admit: Admit | None = None) -> None:
+        """A caller waits `checkout_seconds` for a connection at most. `admit` raises for a new one that must not be used."""
+        self._admit = admit
         self._conninfo = conninfo
         self._checkout_seconds = checkout_seconds
         self._free = asyncio.Semaphore(size)
@@ -119,8 +122,17 @@ class Connections:
         # libpq's own limit is whole seconds, and two at least.
         async with asyncio.timeout(until - time.monotonic()):
             connection = await ImpatientAsyncConnection.connect(self._conninfo, autocommit=True)
-        arrays.register(connection)
+            arrays.register(connection)
+            await self._require_admission(connection)
         return connection
+
+    async def _require_admission(self, connection: ImpatientAsyncConnection) -> None:
+        if self._admit is not None:
+            try:
+                await self._admit(connection)
+            except BaseException:
+                connection.pgconn.finish()
+                raise
 
     async def _return(self, connection: ImpatientAsyncConnection) -> None:
         await _end_transaction(connection)

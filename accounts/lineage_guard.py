@@ -29,7 +29,8 @@ UPDATE accounts_beat SET beat = GREATEST(beat, %s) + 1, compared_run = {RUN}
 RETURNING (SELECT system_identifier FROM pg_control_system()), {TIMELINE}, {ERA}, beat
 """  # noqa: S608
 RAISE_ERA = f"""
-UPDATE accounts_era SET added = GREATEST(added, %s + {UNHEARD_ERAS} - {TIMELINE}), restored_era = GREATEST({ERA}, %s + {UNHEARD_ERAS})
+UPDATE accounts_era SET added = n.added, restored_era = n.added + {TIMELINE}
+FROM (SELECT GREATEST(added, %s + {UNHEARD_ERAS} - {TIMELINE}) AS added FROM accounts_era) n
 """  # noqa: S608
 
 
@@ -44,30 +45,31 @@ class Guard:
         # Commands and tests that serve nobody are not guarded.
         self.is_serving = False
         self.complaint: str | None = None
-        self._known: Mark | None = None
+        # The newest mark that was found to fit.
+        self.known: Mark | None = None
 
     def serve(self) -> None:
         """From now on nothing is appended before `accept` was called."""
         self.is_serving = True
-        self.complaint = self._known = None
+        self.complaint = self.known = None
 
     def rest(self) -> None:
         """This process serves nobody any more."""
         self.is_serving = False
-        self.complaint = self._known = None
+        self.complaint = self.known = None
 
     @property
     def is_compared(self) -> bool:
         """Whether PostgreSQL was found to be the one the message store knows."""
-        return self._known is not None
+        return self.known is not None
 
     def accept(self, mark: Mark) -> None:
         """This fits what was known before: appending may go on."""
         if self.complaint is not None:
             logger.warning("PostgreSQL is the one that was known before; messages are accepted again")
         self.complaint = None
-        if self._known is None or mark.rank > self._known.rank:
-            self._known = mark
+        if self.known is None or mark.rank > self.known.rank:
+            self.known = mark
 
     def refuse(self, complaint: str) -> None:
         """Append nothing until `accept` is called."""
@@ -75,18 +77,9 @@ class Guard:
             logger.error("nothing is accepted: %s", complaint)
         self.complaint = complaint
 
-    def check(self, mark: Mark) -> None:
-        """Raise Departed for a connection whose server is not what has become of the known one."""
-        if self._known is None:
-            return
-        reason = departure(mark, self._known)
-        if reason is not None:
-            self.refuse(sentence(reason))
-            raise Departed(sentence(reason))
-
     def require(self) -> None:
         """Raise StorageUnavailable unless this process may append."""
-        if self.is_serving and (self.complaint is not None or self._known is None):
+        if self.is_serving and (self.complaint is not None or self.known is None):
             raise StorageUnavailable
 
 
@@ -106,7 +99,17 @@ async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
     if guard.is_serving:
         standby = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
         if standby == (False,):
-            guard.check((await read(connection))[0])
+            # Before the server is asked: what is known a moment later may be newer than its answer.
+            known = guard.known
+            await _check_against(known, connection)
+
+
+async def _check_against(known: Mark | None, connection: psycopg.AsyncConnection[Any]) -> None:
+    mark, _ = await read(connection)
+    reason = departure(mark, known) if known is not None else None
+    if reason is not None:
+        guard.refuse(sentence(reason))
+        raise Departed(sentence(reason))
 
 
 async def read(connection: psycopg.AsyncConnection[Any]) -> tuple[Mark, bool]:

@@ -16,6 +16,7 @@ from django.dispatch import Signal
 from psycopg import errors
 
 from accounts.connections import Connection, Connections, NoConnection
+from accounts.lineage_guard import check_connection
 from accounts.patience import NETWORK_LIMITS, SESSION_LIMITS
 from accounts.wire.refusals import StorageUnavailable
 
@@ -61,7 +62,9 @@ def pool(alias: str = "default") -> Connections:
     """The running loop's connections to the alias, opened when they are needed."""
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
     if alias not in pools:
-        pools[alias] = Connections(conninfo(alias), size=POOL_SIZE, checkout_seconds=CHECKOUT_SECONDS)
+        # What decides must not have gone back; the message store's own may.
+        admit = check_connection if alias == "default" else None
+        pools[alias] = Connections(conninfo(alias), size=POOL_SIZE, checkout_seconds=CHECKOUT_SECONDS, admit=admit)
     return pools[alias]
 
 

@@ -15,6 +15,7 @@ django.setup()
 from django.db import transaction  # noqa: E402
 
 from accounts.models import User  # noqa: E402
+from accounts.positions import XID_BITS  # noqa: E402
 from benchmarks.events import Pair, Party  # noqa: E402
 from conversations.models import Conversation, Member  # noqa: E402
 from devices import tokens  # noqa: E402
@@ -26,7 +27,9 @@ def pair() -> Pair:
     with transaction.atomic():
         (sender, sending), (recipient, receiving) = person(), person()
         low, high = sorted([sender.pk, recipient.pk])
-        conversation = Conversation.objects.create(kind=Conversation.Kind.DIRECT, direct_low=low, direct_high=high)
+        conversation = Conversation.objects.create(
+            kind=Conversation.Kind.DIRECT, direct_low=low, direct_high=high, last_position=1 << XID_BITS
+        )
         for user in (sender, recipient):
             Member.objects.create(conversation=conversation, user=user, joined_seq=1)
     return Pair(str(conversation.pk), sending, receiving)

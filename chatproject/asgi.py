@@ -18,6 +18,7 @@ from chatproject.bodies import limited_bodies  # noqa: E402
 from chatproject.punctual import in_time  # noqa: E402
 from messaging import runtime  # noqa: E402
 from messaging.consumers import DeviceConsumer  # noqa: E402
+from messaging.heart import Misplaced  # noqa: E402
 
 router = ProtocolTypeRouter(
     {
@@ -49,7 +50,12 @@ async def live(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            await runtime.running()
+            try:
+                await runtime.running()
+            except Misplaced:
+                # The guard has logged why.
+                await send({"type": "lifespan.startup.failed", "message": "Nothing is served."})
+                return
             await send({"type": "lifespan.startup.complete"})
         else:
             await runtime.stop()

@@ -1,6 +1,6 @@
 """The only door to a conversation. Strangers, former members and ids of nothing get the same NotFound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,8 @@ SELECT c.next_seq - 1, d.mailbox_from, (extract(epoch FROM d.created_at) * 1000)
        (SELECT s.from_seq FROM conversations_device_start s
         WHERE s.conversation_id = c.id AND s.device_id = d.id AND s.mailbox_from = d.mailbox_from),
        ARRAY(SELECT ARRAY[m.joined_seq, COALESCE(m.left_seq, 9223372036854775807)] FROM conversations_member m
-             WHERE m.conversation_id = c.id AND m.user_id = d.user_id ORDER BY m.joined_seq)
+             WHERE m.conversation_id = c.id AND m.user_id = d.user_id ORDER BY m.joined_seq),
+       ARRAY(SELECT ARRAY[l.from_seq, l.to_seq] FROM conversations_lost_range l WHERE l.conversation_id = c.id ORDER BY l.from_seq)
 FROM conversations_conversation c JOIN devices_device d ON d.id = %s AND d.user_id = %s
 WHERE c.id = %s AND EXISTS (
     SELECT FROM conversations_member m WHERE m.conversation_id = c.id AND m.user_id = d.user_id AND m.left_seq IS NULL)
@@ -36,7 +37,7 @@ class LogView(msgspec.Struct, frozen=True):
     """What one device of a member may see of a log: up to `head`, within the stays of its user.
 
     `start`: from there on the device itself gets what is said in the present stay; None while the log has not named it. Rows at positions below
-    `mailbox_from`, and those kept before `device_since_ms`, were never this installation's.
+    `mailbox_from`, and those kept before `device_since_ms`, were never this installation's. What a restore of PostgreSQL has `lost` is not shown.
     """
 
     conversation_id: UUID
@@ -47,13 +48,25 @@ class LogView(msgspec.Struct, frozen=True):
     device_since_ms: int
     start: int | None
     stays: tuple[Span, ...]
+    lost: tuple[Span, ...] = ()
 
     def spans(self, first: int, last: int) -> Iterator[Span]:
         """What of these seqs may be seen, in ascending order."""
         for stay in self.stays:
-            span = Span(max(stay.first, first), min(stay.last, last, self.head))
-            if span.first <= span.last:
-                yield span
+            yield from self._without_lost(max(stay.first, first), min(stay.last, last, self.head))
+
+    def _without_lost(self, first: int, last: int) -> Iterator[Span]:
+        for lost in self.lost:
+            if first < lost.first <= last:
+                yield Span(first, lost.first - 1)
+            if lost.first <= last:
+                first = max(first, lost.last + 1)
+        if first <= last:
+            yield Span(first, last)
+
+    def is_lost(self, seq: int) -> bool:
+        """Whether the seq was given out before a restore, and nobody knows any more for what."""
+        return any(seq in lost for lost in self.lost)
 
     def had_device(self, seq: int, position: int, kept_ms: int) -> bool:
         """Whether the device was there to get this entry of its user's stays. The start of a former stay is not kept; the device's own age is."""
@@ -81,6 +94,11 @@ async def access_log(user_id: UUID, device_id: int, conversation_id: UUID) -> Lo
         rows = await (await log.ask(conn, VIEW, [device_id, user_id, conversation_id])).fetchall()
     if not rows:
         raise NotFound
-    head, mailbox_from, since_ms, start, stays = rows[0]
-    spans = tuple(Span(first, last) for first, last in stays)
-    return LogView(conversation_id, user_id, device_id, head, mailbox_from, since_ms, start, spans)
+    head, mailbox_from, since_ms, start, stays, lost = rows[0]
+    return LogView(
+        conversation_id, user_id, device_id, head, mailbox_from, since_ms, start, _spans(stays), _spans(lost)
+    )
+
+
+def _spans(pairs: Iterable[Sequence[int]]) -> tuple[Span, ...]:
+    return tuple(Span(first, last) for first, last in pairs)

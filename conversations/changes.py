@@ -24,6 +24,7 @@ from accounts.wire.refusals import NotFound, StorageUnavailable
 from conversations import invitees, log, planning
 from conversations.allocation import Head, Moment
 from conversations.audience import AUDIENCE, Audience, AudienceDevice, audiences
+from conversations.catching_up import catch_up
 from conversations.entries import LogEntry
 from conversations.invitees import Invitees
 from conversations.planning import Plan, Reading
@@ -53,6 +54,10 @@ DESCRIBE = "UPDATE conversations_conversation SET name = %s, avatar = %s, metada
 ARCHIVE = "UPDATE conversations_conversation SET archived_at = clock_timestamp() WHERE id = %s"
 
 Result = TypeVar("Result")
+
+
+class Behind(Exception):
+    """The conversation has to catch up with its store before anything is written."""
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -146,7 +151,11 @@ async def commit(actor: Sender, conversation_id: UUID, decision: Decision) -> No
             return scene.made.entries
 
     async with turn(conversation_id):
-        entries = await once_more(transaction)
+        try:
+            entries = await once_more(transaction)
+        except Behind:
+            await catch_up(conversation_id)
+            entries = await once_more(transaction)
     announce(entries)
 
 
@@ -203,6 +212,8 @@ async def _scene(
         moment=await log.the_moment(now) if now else _NEVER,
     )
     if locking:
+        if reading.heads[conversation_id].era < reading.moment.era:
+            raise Behind
         await log.enough_serials(conn, reading)
     return Scene(
         actor=actor,

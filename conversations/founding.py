@@ -11,6 +11,7 @@ from accounts import postgresql
 from accounts.connections import Connection
 from accounts.ids import uuid7
 from accounts.limits import Limit, WithoutRedis, spend
+from accounts.positions import POSITION
 from accounts.wire.refusals import InvalidRequest
 from conversations import invitees, log, planning
 from conversations.allocation import Head
@@ -25,11 +26,12 @@ from conversations.turns import turn
 NEW_CONVERSATIONS = Limit("CONVERSATIONS_PER_HOUR", 3600, WithoutRedis.COUNT_HERE)
 
 GROUP = Conversation.Kind.GROUP.value
-FOUND = """
+# A conversation founded in this era has nothing to catch up with.
+FOUND = f"""
 INSERT INTO conversations_conversation (id, kind, name, avatar, metadata, direct_low, direct_high, created_at, source, source_since_seq, next_seq,
                                         last_message_id, last_position, last_kept_ms, last_kind)
-VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), 'default', 1, 1, 0, 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, '')
-"""
+VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), 'default', 1, 1, 0, {POSITION}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, '')
+"""  # noqa: S608  (constants)
 DIRECT_OF = "SELECT id FROM conversations_conversation WHERE direct_low = %s AND direct_high = %s"
 
 

@@ -21,6 +21,7 @@ from psycopg import errors
 from accounts import postgresql
 from accounts.arrays import bigints, bools, byteas, texts, uuids
 from accounts.connections import Connection
+from accounts.lineage_guard import guard
 from accounts.positions import POSITION
 from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder, StorageUnavailable
 from conversations import entries as bundles
@@ -124,7 +125,7 @@ async def _halved(sends: Sequence[Send], failure: psycopg.Error, *, waiting: boo
     middle = len(sends) // 2
     first = await append(sends[:middle], waiting=waiting, until=until)
     second = await _behind(sends[:middle], first, sends[middle:], waiting=waiting, until=until)
-    return Committed(first.outcomes + second.outcomes, first.entries + second.entries)
+    return Committed(first.outcomes + second.outcomes, first.entries + second.entries, first.behind | second.behind)
 
 
 async def _behind(
@@ -144,6 +145,7 @@ async def _behind(
             for send in later
         ),
         gone.entries,
+        gone.behind,
     )
 
 
@@ -157,12 +159,21 @@ async def _once_more(sends: Sequence[Send], *, waiting: bool) -> Committed:
 async def _transaction(sends: Sequence[Send], *, waiting: bool) -> Committed:
     async with postgresql.deciding() as conn:
         reading = await _read(conn, sends, waiting=waiting)
+        behind = _leave_out_behind(reading)
         made = plan(sends, reading)
         if made.entries:
             await write(conn, made, reading.heads.values())
         else:
             await conn.execute("ROLLBACK")
-    return Committed(tuple(made.outcomes), tuple(made.entries))
+    return Committed(tuple(made.outcomes), tuple(made.entries), behind)
+
+
+def _leave_out_behind(reading: Reading) -> frozenset[UUID]:
+    """Take the heads of earlier eras out of the reading, as if their rows were held by somebody else."""
+    behind = frozenset(key for key, head in reading.heads.items() if head.era < reading.moment.era)
+    if behind:
+        reading.heads = {key: head for key, head in reading.heads.items() if key not in behind}
+    return behind
 
 
 async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Reading:
@@ -187,7 +198,11 @@ async def _read(conn: Connection, sends: Sequence[Send], *, waiting: bool) -> Re
 
 
 async def the_moment(cursor: psycopg.AsyncCursor[Any]) -> Moment:
-    """The transaction's clock, position and serials from the answer to `MOMENT`. Refuses a clock that jumped."""
+    """The transaction's clock, position and serials from the answer to `MOMENT`.
+
+    Raises StorageUnavailable for a clock that jumped, and while this process does not know PostgreSQL to be the one its message store knows.
+    """
+    guard.require()
     row = await cursor.fetchone()
     if row is None:
         raise StorageUnavailable

@@ -133,6 +133,21 @@ class LedgerRow(models.Model):
         return f"{self.conversation_id} {self.seq}"
 
 
+class LostRange(models.Model):
+    """Seqs that were given out before PostgreSQL was restored to an earlier state. Nothing is known of them here, and none is given again."""
+
+    pk = models.CompositePrimaryKey("conversation_id", "from_seq")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False)
+    from_seq = models.BigIntegerField()
+    to_seq = models.BigIntegerField()
+
+    class Meta:
+        db_table = "conversations_lost_range"
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.from_seq}-{self.to_seq}"
+
+
 class OutboxRow(models.Model):
     """One committed entry that its message store does not have yet: the bundle, and until when somebody is at work on it.
 

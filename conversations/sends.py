@@ -63,14 +63,18 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Somebody else holds the conversation's row; nothing was decided."""
+    """Somebody else holds the conversation's row, or it has to catch up with its store first; nothing was decided."""
 
 
 SKIPPED = Skipped()
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What one transaction did: an outcome per send, in their order, and every entry it wrote, system entries included."""
+    """What one transaction did: an outcome per send, in their order, and every entry it wrote, system entries included.
+
+    `behind`: skipped conversations whose heads are of an earlier era and have to catch up with their store first.
+    """
 
     outcomes: tuple[Sent | Exception | Skipped, ...]
     entries: tuple[LogEntry, ...] = ()
+    behind: frozenset[UUID] = frozenset()

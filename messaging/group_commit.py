@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.wire.refusals import RetryInOrder, StorageUnavailable
+from conversations.catching_up import catch_up
 from conversations.entries import LogEntry
 from conversations.planning import is_resendable, refuse_all
 from conversations.sends import Committed, Send, Sent, Skipped
@@ -32,6 +33,9 @@ WATCH_SECONDS = 0.2
 PATIENCE_SECONDS = 0.5
 SKIP_PAUSE_SECONDS = 0.005
 MOST_WAITING = 4
+# At most so many conversations catch up with their store at once; after a store that did not answer, a pause of so long.
+MOST_CATCHING_UP = 4
+CATCH_UP_PAUSE_SECONDS = 0.5
 
 Outcome = Sent | Exception
 Key = tuple[UUID, int, UUID]
@@ -57,12 +61,19 @@ class _Queued:
 class GroupCommit:
     """The batcher of one process. `append` commits a batch (`conversations.log.append`), `relay` takes what was committed."""
 
-    def __init__(self, append: Append, relay: Callable[[Sequence[LogEntry]], None]) -> None:
+    def __init__(
+        self,
+        append: Append,
+        relay: Callable[[Sequence[LogEntry]], None],
+        catch_up: Callable[[UUID], Awaitable[None]] = catch_up,
+    ) -> None:
         self._append = append
         self._relay = relay
         self._queues: OrderedDict[UUID, deque[_Queued]] = OrderedDict()
         self._held_since: dict[UUID, float] = {}
         self._waiting: set[UUID] = set()
+        self._catch_up = catch_up
+        self._catching_up: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing = False
         self._broken = BrokenChains()
@@ -137,7 +148,7 @@ class GroupCommit:
         batch: list[_Queued] = []
         size = 0
         for conversation_id in list(self._queues):
-            if conversation_id in self._waiting:
+            if conversation_id in self._waiting or conversation_id in self._catching_up:
                 continue
             self._expire(conversation_id)
             queue = self._queues.get(conversation_id, deque())
@@ -197,13 +208,31 @@ class GroupCommit:
                 failed.append(item)
         self._fail_chains(failed)
         for conversation_id, items in skipped.items():
+            if conversation_id in committed.behind:
+                self._let_catch_up(conversation_id)
             self._put_back(conversation_id, items)
+
+    def _let_catch_up(self, conversation_id: UUID) -> None:
+        """Have the conversation's head put above what its store has; until then its queue waits. A few at once: the others are asked again."""
+        if conversation_id not in self._catching_up and len(self._catching_up) < MOST_CATCHING_UP:
+            self._catching_up.add(conversation_id)
+            self._start(self._wait_for_catching_up(conversation_id))
+
+    async def _wait_for_catching_up(self, conversation_id: UUID) -> None:
+        try:
+            await self._catch_up(conversation_id)
+        except StorageUnavailable:
+            await asyncio.sleep(CATCH_UP_PAUSE_SECONDS)
+        finally:
+            self._catching_up.discard(conversation_id)
+            self._go_on(conversation_id)
 
     def _put_back(self, conversation_id: UUID, items: Sequence[_Queued]) -> None:
         queue = self._queues.setdefault(conversation_id, deque())
         queue.extendleft(reversed(items))
         held_since = self._held_since.setdefault(conversation_id, asyncio.get_running_loop().time())
-        if asyncio.get_running_loop().time() - held_since > PATIENCE_SECONDS and len(self._waiting) < MOST_WAITING:
+        is_late = asyncio.get_running_loop().time() - held_since > PATIENCE_SECONDS
+        if is_late and conversation_id not in self._catching_up and len(self._waiting) < MOST_WAITING:
             self._waiting.add(conversation_id)
             self._start(self._commit_waiting(conversation_id))
 
@@ -219,10 +248,14 @@ class GroupCommit:
                 self._settle(batch, await self._commit(batch, waiting=True))
         finally:
             self._waiting.discard(conversation_id)
-            self._held_since.pop(conversation_id, None)
-            if self._queues and not self._committing:
-                self._committing = True
-                self._start(self._commit_while_queued())
+            self._go_on(conversation_id)
+
+    def _go_on(self, conversation_id: UUID) -> None:
+        """What was set apart is asked after again, together with the others."""
+        self._held_since.pop(conversation_id, None)
+        if self._queues and not self._committing:
+            self._committing = True
+            self._start(self._commit_while_queued())
 
     def _fail_chains(self, failed: Sequence[_Queued]) -> None:
         """What the same devices have queued behind sends they are going to repeat must not overtake them; nor must what comes in a moment."""

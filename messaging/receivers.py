@@ -1,4 +1,4 @@
-"""What other apps announce, and what sockets hear of it.
+"""What other apps announce, and what sockets hear of it; and what the log asks the message store.
 
 Announcements come from the threads of the synchronous road, after their commit; what is told to sockets is told on the loop.
 """
@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from accounts.wire.refusals import StorageUnavailable
+from conversations.allocation import Newest
+from conversations.catching_up import ask_stores_with
 from conversations.models import Member
 from devices.signals import Reason, device_changed, prekeys_low
 from messaging import hints, runtime
 from messaging.envelopes import Close, DevicesChanged, PrekeysLow
+from messaging.store import message_store
+from messaging.store.protocol import StoreUnavailable
 
 REVOKED = 4401
 TOLD_TO_PEERS = {Reason.LINKED, Reason.UNLINKED, Reason.REGISTERED, Reason.REINSTALLED}
@@ -21,6 +26,15 @@ def connect() -> None:
     """Listen to the apps below. Called once, when the apps are ready."""
     device_changed.connect(on_device_changed, dispatch_uid="messaging.device_changed")
     prekeys_low.connect(on_prekeys_low, dispatch_uid="messaging.prekeys_low")
+    ask_stores_with(newest_entry)
+
+
+async def newest_entry(conversation_id: UUID, at_least: int) -> Newest:
+    """The newest entry the message store has of a conversation. Raises StorageUnavailable."""
+    try:
+        return await message_store().newest(conversation_id, at_least=at_least)
+    except StoreUnavailable as failure:
+        raise StorageUnavailable from failure
 
 
 def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any) -> None:

@@ -45,6 +45,8 @@ async def resolve(view: LogView, from_seq: int, to_seq: int, store: MessageStore
 
 
 def _resolved(seq: int, view: LogView, found: Found, facts: Mapping[int, Fact]) -> Resolved:
+    if view.is_lost(seq):
+        return Resolved(seq, State.UNAVAILABLE)
     fact = facts.get(seq)
     if not any(seq in stay for stay in view.stays) or (fact is None and view.is_before_start(seq)):
         return Resolved(seq, State.NOT_FOR_YOU)

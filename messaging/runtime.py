@@ -1,4 +1,4 @@
-"""The running parts of one process: store, batcher, relay, finisher, ack writer, pruner. Made when the server starts, stopped when it stops."""
+"""The running parts of one process: store, heart, batcher, relay, finisher, ack writer, pruner. Made when the server starts, stopped when it stops."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,12 @@ from messaging.condition import MESSAGES, POSTGRESQL, Condition
 from messaging.finisher import Finisher
 from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
+from messaging.heart import Heart, Misplaced
 from messaging.probing import Prober, StoreProbes
 from messaging.relay import Relay
 from messaging.sending import Sending
 from messaging.sockets import OpenSockets
-from messaging.store import close_message_store, message_store
+from messaging.store import close_message_store, local_dc, message_store
 from messaging.store.observed import ObservedStore
 from messaging.store.protocol import StoreUnavailable
 
@@ -44,6 +45,7 @@ class Runtime:
             answered=partial(self._prober.heard, MESSAGES),
             unavailable=partial(self._prober.doubt, MESSAGES),
         )
+        self.heart = Heart(self.store, local_dc=local_dc())
         self.relay = Relay(self.store, hints.publish, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
@@ -53,13 +55,15 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Afterwards sends are accepted. A store that is down now is tried again by whoever needs it."""
+        """Afterwards sends are accepted. A store that is down now is tried again by whoever needs it. Raises Misplaced."""
         with contextlib.suppress(StoreUnavailable):
             await self.store.open()
+        await self.heart.start()
         log.appended.connect(self._take_appended)
         postgresql.silent.connect(self._doubt_postgresql)
         await self._prober.start()
-        self._tasks = [asyncio.create_task(work) for work in (self._watch_outbox(), pruning.prune_for_ever(self.store))]
+        work = (self._watch_outbox(), self.heart.beat_for_ever(), pruning.prune_for_ever(self.store))
+        self._tasks = [asyncio.create_task(part) for part in work]
         if settings.FINISHER_IN_WEB:
             self._tasks.append(asyncio.create_task(self.finisher.run()))
 
@@ -81,6 +85,7 @@ class Runtime:
                 await self.commits.close()
                 await self.relay.drain()
                 await self.acks.drain()
+                await self.heart.stop()
         await self._probes.close()
         await hints.layer().close()
         await close_message_store()
@@ -115,7 +120,11 @@ async def running() -> Runtime:
     loop = asyncio.get_running_loop()
     if loop not in _running:
         _running[loop] = Runtime()
-        await _running[loop].start()
+        try:
+            await _running[loop].start()
+        except Misplaced:
+            await _running.pop(loop).stop()
+            raise
     return _running[loop]
 
 

@@ -18,6 +18,15 @@ def message_store() -> MessageStore:
     return _stores[loop]
 
 
+def local_dc() -> str:
+    """The data centre whose quorum counts for this process; nothing where messages are kept in PostgreSQL."""
+    if settings.MESSAGES_ENGINE == "postgresql":
+        return ""
+    from messaging.store.profiles import cluster_config  # noqa: PLC0415
+
+    return str(cluster_config(settings.DATABASES["messages"])["dc"])
+
+
 async def close_message_store() -> None:
     """Close the running loop's store, if there is one. The loop may ask for another afterwards."""
     store = _stores.pop(asyncio.get_running_loop(), None)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
+from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store.protocol import MessageStore, Pruned, StoreUnavailable
@@ -57,8 +58,8 @@ class ObservedStore:
     async def history(self, reader: Mailbox, conversation_id: UUID, *, from_seq: int, to_seq: int) -> list[Envelope]:
         return await self._observed(self.kept_by.history(reader, conversation_id, from_seq=from_seq, to_seq=to_seq))
 
-    async def highest_seq(self, conversation_id: UUID, *, at_least: int) -> int:
-        return await self._observed(self.kept_by.highest_seq(conversation_id, at_least=at_least))
+    async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
+        return await self._observed(self.kept_by.newest(conversation_id, at_least=at_least))
 
     async def _observed(self, call: Awaitable[Answer]) -> Answer:
         try:

@@ -29,7 +29,7 @@ from conversations.models import Conversation, DeviceStart, LedgerRow, Member, O
 from conversations.outbox import Place
 from conversations.sends import SKIPPED, Addressed, Sent
 from tests.cast import Installation
-from tests.conversations_of import direct, send
+from tests.conversations_of import PRESENT_ERA, direct, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
 
@@ -283,7 +283,7 @@ async def test_only_the_sender_or_an_admin_deletes(
 async def test_a_large_group_needs_shared_content(alice_phone: Installation) -> None:
     @sync_to_async
     def group_of(size: int) -> UUID:
-        conversation = Conversation.objects.create(kind="group")
+        conversation = Conversation.objects.create(kind="group", last_position=PRESENT_ERA)
         others = [User.objects.create_user(f"+6682{number:07}").pk for number in range(size - 1)]
         for user_id in (UUID(alice_phone.user_id), *others):
             Member.objects.create(conversation=conversation, user_id=user_id, joined_seq=1)
@@ -358,7 +358,7 @@ async def test_on_a_server_too_slow_for_anything_a_batch_is_given_up_in_time(
 
 
 def group_of_two(first: Installation, second: Installation) -> UUID:
-    conversation = Conversation.objects.create(kind="group", name="two")
+    conversation = Conversation.objects.create(kind="group", name="two", last_position=PRESENT_ERA)
     for device in (first, second):
         Member.objects.create(conversation=conversation, user_id=device.user_id, joined_seq=1)
     return conversation.pk

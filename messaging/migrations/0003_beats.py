@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("messaging", "0001_initial")]
+    dependencies = [("messaging", "0002_pruning")]
 
     operations = [
         migrations.AddField("storeheartbeat", "era", models.IntegerField(default=0, db_default=0)),
