@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from accounts.wire.refusals import StorageUnavailable
-from conversations import catching_up, changes, log, membership
+from conversations import catching_up, log, membership
 from conversations.access import access_log
 from conversations.allocation import Newest
 from conversations.catching_up import SPARE_SEQS, catch_up
@@ -73,7 +73,7 @@ async def test_what_lies_between_is_lost_and_never_shown(
     conversation = await taken_back(alice_phone, bob_phone)
     await catch_up(conversation)
     await catch_up(conversation)
-    [lost] = await sync_to_async(list)(LostRange.objects.filter(conversation_id=conversation))
+    [lost] = [one async for one in LostRange.objects.filter(conversation_id=conversation)]
     assert (lost.from_seq, lost.to_seq) == (8, STORED.seq)
     view = await access_log(UUID(alice_phone.user_id), int(alice_phone.device_id), conversation)
     assert view.head == STORED.seq
@@ -130,5 +130,5 @@ async def test_a_change_catches_up_as_well(
 ) -> None:
     conversation = await taken_back(alice_phone, bob_phone)
     await Conversation.objects.filter(pk=conversation).aupdate(kind="group", direct_low=None, direct_high=None)
-    await changes.change(sender(alice_phone), conversation, membership.leaving(UUID(alice_phone.user_id)))
+    await membership.leave(sender(bob_phone), conversation)
     assert (await Conversation.objects.aget(pk=conversation)).next_seq > STORED.seq + 1
