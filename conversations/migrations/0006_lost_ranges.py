@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     # Positions have an era.
-    dependencies = [("accounts", "0002_lineage"), ("conversations", "0005_ledger_message")]
+    dependencies = [("accounts", "0003_lineage"), ("conversations", "0005_ledger_message")]
 
     operations = [
         migrations.CreateModel(

@@ -20,7 +20,7 @@ INSERT INTO accounts_beat DEFAULT VALUES
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0001_initial")]
+    dependencies = [("accounts", "0002_pruning")]
 
     operations = [
         migrations.RunSQL(ERA, "DROP TABLE accounts_era"),
