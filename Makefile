@@ -2,7 +2,7 @@
 PYTHON ?= python3
 LAUNCHER = $(PYTHON) -m chatproject.launcher
 
-.PHONY: run restart test check bench servers
+.PHONY: run restart test check bench faults faults-full servers
 
 run: ## start everything and serve; Ctrl-C stops it. HOST, PORT, WEB_WORKERS, MESSAGES=cassandra
 	@$(LAUNCHER) run
@@ -18,6 +18,12 @@ check: ## formatting, lint, imports, types, Django's checks
 
 bench: ## the benchmarks, on servers of their own: make bench ARGS="…"
 	@$(LAUNCHER) bench $(ARGS)
+
+faults: ## the message guarantee under attack, a quarter of an hour: make faults ARGS="nemesis --seed 7"
+	@$(LAUNCHER) faults $(ARGS)
+
+faults-full: ## the same with three Cassandra nodes, three quarters of an hour
+	@$(LAUNCHER) faults --full $(ARGS)
 
 servers: ## the tests' servers in the foreground; .state/dev/env leads a shell to them
 	@$(LAUNCHER) servers

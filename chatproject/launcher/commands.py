@@ -33,6 +33,11 @@ COMMANDS = {
     "test": Command("run the tests on servers of their own; arguments go to pytest", "testing", takes_arguments=True),
     "check": Command("formatting, lint, imports, types, Django's checks", "checking"),
     "bench": Command("run the benchmarks on servers of their own; arguments go to them", "bench", takes_arguments=True),
+    "faults": Command(
+        "attack the message guarantee on installations of its own; arguments go to the attack",
+        "faults",
+        takes_arguments=True,
+    ),
     "servers": Command("keep the tests' servers running, for one test at a time", "servers"),
 }
 
