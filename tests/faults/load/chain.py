@@ -134,7 +134,7 @@ class Chain:
         return any(item.tried_at < before for item in self.open)
 
     def _of(self, call: str) -> Outgoing | None:
-        return next((item for item in self.waiting if item.call == call), None)
+        return next((item for item in self.waiting if call and item.call == call), None)
 
     def _may_go(self, item: Outgoing) -> bool:
         """What goes over HTTP goes alone: the two roads keep no order between them."""

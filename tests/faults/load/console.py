@@ -33,6 +33,7 @@ from tests.faults.load.talking import Talking
 STATUS_SECONDS = 0.5
 CONNECT_SECONDS = 60.0
 SETTLE_SECONDS = 120.0
+CLOSING_SECONDS = 0.2
 Json = dict[str, Any]
 
 
@@ -104,7 +105,11 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(device.stop() for device in [*self.scene.devices(), *self.scene.retired]))
+        for session in list(self.scene.sessions):
+            session.cut()
         await self.scene.web.close()
+        # What was cut is closed in one of the loop's next turns.
+        await asyncio.sleep(CLOSING_SECONDS)
         markers.write(self.scene)
         self.scene.history.close()
 
@@ -116,7 +121,12 @@ class Load:
 
     def summary(self) -> Json:
         figures = self.scene.figures
-        return {"counts": figures.counts, "closed": figures.closed, "anomalies": figures.anomalies}
+        return {
+            "counts": figures.counts,
+            "closed": figures.closed,
+            "errors": figures.errors,
+            "anomalies": figures.anomalies,
+        }
 
     def _connected(self) -> int:
         return sum(device.is_connected for device in self.scene.devices())

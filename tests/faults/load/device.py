@@ -69,8 +69,6 @@ class Device:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for session in [*self.old_sessions, *([self.session] if self.session else [])]:
-            session.hang_up(cut=True)
 
     def retire(self) -> None:
         """It is not signed in any more. Its last socket is left open, to see that the server closes it."""
@@ -106,6 +104,7 @@ class Device:
     async def _open(self) -> Session | None:
         """A socket that is ready, or None when there is none now."""
         session = Session(f"s{next(_sockets)}", self._subprotocol, self._heard, self._ended)
+        self.scene.sessions.add(session)
         try:
             token = await self.access_token()
             await session.open(self.scene.next_url(), token)
@@ -113,7 +112,7 @@ class Device:
                 while not session.is_ready and not session.ended.is_set():  # noqa: ASYNC110  (two events at once)
                     await asyncio.sleep(0.01)
         except (OSError, TimeoutError, NoAnswer):
-            self._drop(session)
+            session.cut()
             return None
         except SignedOut:
             await self.posting.sign_in_again()
@@ -121,12 +120,6 @@ class Device:
         if not session.is_ready and (session.code == REVOKED or " 401" in session.reason):
             self.me.fresh_until = 0.0
         return session if session.is_ready else None
-
-    def _drop(self, session: Session) -> None:
-        try:
-            session.hang_up(cut=True)
-        except AssertionError:
-            return
 
     async def _stay(self, session: Session, seconds: float) -> None:
         """Until the socket ends, or its time is over."""
@@ -171,7 +164,7 @@ class Device:
 
     async def _cut_later(self, session: Session, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        session.wire.abort()
+        session.cut()
 
     async def _after(self, session: Session, attempt: int) -> float:
         if session.code == NOT_KEEPING_UP:
@@ -248,7 +241,11 @@ class Device:
             chain.pump(time.monotonic())
 
     def _answered(self, frame: Frame) -> None:
-        call = str(frame.get("ref", ""))
+        call = str(frame.get("ref") or "")
+        if not call:
+            # An ack or a read was refused: they are said again by themselves, or need not be.
+            self.scene.figures.note_error(str(frame.get("error_code")))
+            return
         for chain in self.chains.values():
             if any(item.call == call for item in chain.waiting):
                 chain.answered(call, frame, time.monotonic())

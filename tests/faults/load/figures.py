@@ -31,6 +31,7 @@ class Figures:
             0,
         )
         self.closed: dict[str, int] = {}
+        self.errors: dict[str, int] = {}
         self.anomalies: list[str] = []
         self._wanted: OrderedDict[str, float] = OrderedDict()
         self._sent: list[float] = []
@@ -42,6 +43,9 @@ class Figures:
     def note_closed(self, code: int | None) -> None:
         key = str(code or "cut")
         self.closed[key] = self.closed.get(key, 0) + 1
+
+    def note_error(self, code: str) -> None:
+        self.errors[code] = self.errors.get(code, 0) + 1
 
     def strange(self, what: str) -> None:
         """Something that should not have happened, in words."""

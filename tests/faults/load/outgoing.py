@@ -60,7 +60,7 @@ class Posting:
         if item.over_http:
             return self._begin_over_http(conversation, item)
         session = self._device.session
-        if session is None or not session.is_usable:
+        if session is None or not session.is_usable or self._device.manner == "slow":
             return False
         fields = self._fields(conversation, item, as_text=session.is_json)
         session.say([{"type": "send", "ref": item.call, "conversation_id": conversation} | fields])

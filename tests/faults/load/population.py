@@ -45,13 +45,14 @@ async def _move_in(scene: Scene, person: Person, turn: asyncio.Semaphore, *, ske
 
 
 async def _found(scene: Scene, people: list[Person], number: int) -> None:
-    """A third is direct; the groups grow from three members to the largest."""
+    """A third is direct; the groups grow from three members to the largest, most of them small."""
     plan, rng = scene.plan, scene.rng
     directs = plan.conversations // DIRECT_SHARE
     groups = max(plan.conversations - directs, 1)
     size = 2
     if number >= directs:
-        size = 3 + round((min(plan.largest, len(people)) - 3) * (number - directs + 1) / groups)
+        grown = ((number - directs + 1) / groups) ** 3
+        size = 3 + round((min(plan.largest, len(people)) - 3) * grown)
     size = min(size, len(people))
     creator, *others = rng.sample(people, size)
     device: Device = creator.devices[0]

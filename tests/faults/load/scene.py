@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from tests.faults.history import AnyEvent, Writer
 from tests.faults.load.figures import Figures
 from tests.faults.load.identity import Codes
 from tests.faults.load.plan import Plan
+from tests.faults.load.session import Session
 from tests.faults.load.web import Web
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Scene:
         self.is_sending = False
         self.is_living = False
         self.retired: list[Device] = []
+        # All that may still have a connection, so that none is left at the end.
+        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._urls = itertools.cycle(plan.urls)
         self._calls = itertools.count(1)
 

@@ -76,11 +76,17 @@ class Session:
 
     def hang_up(self, *, cut: bool) -> None:
         """The client ends it: with a goodbye, or without."""
-        self.by_client = True
         if cut:
-            self.wire.abort()
-        else:
-            self.wire.close()
+            self.cut()
+            return
+        self.by_client = True
+        self.wire.close()
+
+    def cut(self) -> None:
+        """Whatever state it is in: no connection is left."""
+        self.by_client = True
+        if self._wire is not None:
+            self._wire.abort()
 
     def forget(self) -> None:
         """The client believes it dead, though the connection stays: nothing that comes is heard any more."""

@@ -32,18 +32,21 @@ class Talking:
                 device.receiving.tick(now)
 
     def _spend(self) -> None:
-        devices = self._scene.devices()
-        while self._credit >= 1:
+        """Every conversation is as lively as any other, or a message would go to the largest ones most of the time."""
+        places: dict[str, list[Device]] = {}
+        for device in self._scene.devices():
+            for conversation in () if device.is_away else device.roster.talks:
+                places.setdefault(conversation, []).append(device)
+        names = sorted(places)
+        while names and self._credit >= 1:
             self._credit -= 1
             for _ in range(TRIES):
-                if self._say_something(self._scene.rng.choice(devices)):
+                conversation = self._scene.rng.choice(names)
+                if self._say_something(self._scene.rng.choice(places[conversation]), conversation):
                     break
 
-    def _say_something(self, device: Device) -> bool:
+    def _say_something(self, device: Device, conversation: str) -> bool:
         """A burst now and then: what is pipelined has to arrive in its order."""
-        if device.is_away or not device.roster.talks:
-            return False
-        conversation = self._scene.rng.choice(sorted(device.roster.talks))
         if not device.posting.say_something(conversation):
             return False
         while self._credit >= 1 and self._scene.rng.random() < 0.5 and device.posting.say_something(conversation):
