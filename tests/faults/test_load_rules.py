@@ -126,7 +126,7 @@ def test_an_answer_to_an_attempt_that_was_given_up_changes_nothing(chat: Chat) -
 def test_wrong_devices_are_corrected_before_the_same_id_goes_again(chat: Chat) -> None:
     chat.want("m1", "m2")
     chat.phone.sent.clear()
-    refusal = {"missing": [{"user_id": "bob", "device_id": "2"}], "extra": []}
+    refusal: Frame = {"missing": [{"user_id": "bob", "device_id": "2"}], "extra": []}
     chat.answer("m1", "MISMATCHED_DEVICES", **refusal)
     chat.answer("m2", "RETRY_IN_ORDER")
     chat.wait(5)
