@@ -1,5 +1,6 @@
 """The ASGI application: HTTP by Django, `/ws` by Channels, and the running parts of the process between start-up and shutdown."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -14,6 +15,7 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (models are there only now)
 from django.urls import path  # noqa: E402
 
+from chatproject import metrics  # noqa: E402
 from chatproject.bodies import limited_bodies  # noqa: E402
 from chatproject.punctual import in_time  # noqa: E402
 from messaging import runtime  # noqa: E402
@@ -56,8 +58,11 @@ async def live(receive: Any, send: Any) -> None:
                 # The guard has logged why.
                 await send({"type": "lifespan.startup.failed", "message": "Nothing is served."})
                 return
+            telling = asyncio.create_task(metrics.write_for_ever())
             await send({"type": "lifespan.startup.complete"})
         else:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
             await runtime.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return

@@ -161,7 +161,7 @@ SESSION_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=IN_PRODUCTION)
-SECURE_REDIRECT_EXEMPT = [r"^health"]
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = 31_536_000 if IN_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IN_PRODUCTION
@@ -198,6 +198,9 @@ LIMITS: dict[str, list[int]] = {
         "MEMBERS": [256],
     }.items()
 }
+
+# Where web processes tell each other their numbers, so that any of them can answer for all. Empty: each answers for itself.
+METRICS_DIR: str = env.str("METRICS_DIR", default="")
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -5,13 +5,14 @@ from django.templatetags.static import static
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from chatproject import asyncapi, errors, health, pages
+from chatproject import asyncapi, errors, health, metrics, pages
 from chatproject.api import api
 
 urlpatterns = [
     path("", pages.home, name="home"),
     path("health/ready", health.ready, name="ready"),
     path("health/databases", health.databases, name="databases"),
+    path("metrics", metrics.view, name="metrics"),
     path("favicon.ico", RedirectView.as_view(url=static("chatproject/waypost.svg"))),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

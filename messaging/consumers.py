@@ -22,6 +22,7 @@ from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
 from messaging import frames, handshakes, hints, mailboxes, receipts, sessions, window
 from messaging.buckets import TokenBuckets
+from messaging.counts import counts
 from messaging.envelopes import Close, Envelope, Hint, Mailbox
 from messaging.frames import (
     CODECS,
@@ -59,6 +60,7 @@ TOO_FAST = 4429
 UNSUPPORTED_DATA = 1003
 TRY_AGAIN_LATER = 1013
 SERVICE_RESTART = 1012
+WENT_AWAY = 1006
 
 
 class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -72,6 +74,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._listening: hints.Listening | None = None
         self._runtime: Runtime | None = None
         self._bad_frames = 0
+        self._ended_with = WENT_AWAY
         self._is_leaving = False
         self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
@@ -95,6 +98,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         if not await self._connect():
                             return
                     case "websocket.disconnect":
+                        self._ended_with = message.get("code") or self._ended_with
                         return
         finally:
             await self._end()
@@ -120,6 +124,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._listening.stop()
         if self._runtime is not None:
             self._runtime.sockets.discard(self)
+            counts.close(self._writer.closing_code or self._ended_with)
         await end_all({*self._tasks, *self._errands})
 
     async def _write(self) -> None:
@@ -169,6 +174,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         self._runtime = await running()
         self._runtime.sockets.add(self)
+        counts.opened += 1
         self._session = session
         self._delivery = Delivery(
             session,
@@ -210,6 +216,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._leave(TRY_AGAIN_LATER)
 
     def _deliver(self, envelopes: Sequence[Envelope]) -> None:
+        counts.delivered += len(envelopes)
         for envelope in envelopes:
             self._put(frames.envelope_frame(envelope))
 

@@ -6,6 +6,7 @@ import logging
 
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
+from messaging.counts import counts
 from messaging.relay import SOURCE, Relay
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ class Finisher:
             return False
         finally:
             self.idle.set()
-        self._taken_over += len(claimed.entries) if is_done else 0
+        if is_done:
+            self._taken_over += len(claimed.entries)
+            counts.finished += len(claimed.entries)
         return is_done and any(claimed)
 
     def _report(self) -> None:

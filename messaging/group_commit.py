@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts.wire.refusals import RetryInOrder, StorageUnavailable
+from accounts.wire.refusals import ChatError, RetryInOrder, StorageUnavailable
 from conversations.catching_up import catch_up
 from conversations.entries import LogEntry
 from conversations.planning import is_resendable, refuse_all
 from conversations.sends import Committed, Send, Sent, Skipped
 from messaging.chains import BrokenChains
+from messaging.counts import counts
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,16 @@ class _Queued:
     def resolve(self, outcome: Outcome) -> None:
         if not self.answer.done():
             self.answer.set_result(outcome)
+            _count(outcome, asyncio.get_running_loop().time() - self.since)
+
+
+def _count(outcome: Outcome, seconds: float) -> None:
+    if isinstance(outcome, Sent):
+        counts.sent += not outcome.duplicate
+        counts.repeated += outcome.duplicate
+        counts.answer.note(seconds)
+    elif isinstance(outcome, ChatError):
+        counts.refuse(outcome.code)
 
 
 class GroupCommit:

@@ -16,6 +16,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
 from conversations.outbox import Look, Watermark
 from messaging.acks import Acknowledged, AckWriter
+from messaging.counts import counts
 from messaging.envelopes import Ack, Cursor, Envelope, Mailbox
 from messaging.receipts import delivered
 from messaging.relay import SOURCE
@@ -72,6 +73,7 @@ class Delivery:
         self._subscribed = asyncio.Event()
         self._cut = False
         self._emptied = False
+        self._taken = 0
         self._unfinished: _Pass | None = None
         self._cursor: Cursor | None = None
         self._cursor_moved_at = 0.0
@@ -111,6 +113,7 @@ class Delivery:
             self._cut = True
             return False
         self._window.take(envelope)
+        self._taken += 1
         taken.append(envelope)
         return True
 
@@ -146,22 +149,28 @@ class Delivery:
             pass
         self._dirty.set()
         while True:
-            await self._until_there_is_reason()
+            is_sweep = not await self._has_reason()
             self._dirty.clear()
             if overdue := self._window.overdue():
                 self._send(overdue)
+            taken = self._taken
             try:
                 await self._pass()
+                counts.passes += 1
+                counts.finds += is_sweep and self._taken > taken
             except (StoreUnavailable, StorageUnavailable):
+                counts.failed_passes += 1
                 asyncio.get_running_loop().call_later(RETRY_SECONDS * random.uniform(0.7, 1.3), self._dirty.set)  # noqa: S311
 
-    async def _until_there_is_reason(self) -> None:
+    async def _has_reason(self) -> bool:
+        """Return True when there is a reason to look, False when it is time for a sweep."""
         pause = SWEEP_SECONDS if self._hints_arrive() else SWEEP_WITHOUT_HINTS_SECONDS
         try:
             async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311
                 await self._dirty.wait()
         except TimeoutError:
-            pass
+            return False
+        return True
 
     async def _pass(self) -> None:
         """Read everything un-acknowledged once. A pass that the window cuts goes on at its page when there is room.

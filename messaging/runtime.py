@@ -10,11 +10,12 @@ from django.conf import settings
 
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
-from conversations import log, outbox
+from conversations import backlog, log
 from conversations.entries import LogEntry
 from messaging import hints, pruning, receipts
 from messaging.acks import AckWriter
 from messaging.condition import MESSAGES, POSTGRESQL, Condition
+from messaging.counts import Counts, counts
 from messaging.finisher import Finisher
 from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
@@ -29,6 +30,7 @@ from messaging.store.protocol import StoreUnavailable
 
 OUTBOX_CHECK_SECONDS = 2.0
 OUTBOX_SELDOM_SECONDS = 15.0
+LAG_EVERY_SECONDS = 0.5
 # A process that stops gives its finisher, and then what it has committed, so long; what is left is in the outbox for others.
 FINISH_SECONDS = 5.0
 
@@ -62,7 +64,12 @@ class Runtime:
         log.appended.connect(self._take_appended)
         postgresql.silent.connect(self._doubt_postgresql)
         await self._prober.start()
-        work = (self._watch_outbox(), self.heart.beat_for_ever(), pruning.prune_for_ever(self.store))
+        work = (
+            self._watch_outbox(),
+            self._watch_loop(),
+            self.heart.beat_for_ever(),
+            pruning.prune_for_ever(self.store),
+        )
         self._tasks = [asyncio.create_task(part) for part in work]
         if settings.FINISHER_IN_WEB:
             self._tasks.append(asyncio.create_task(self.finisher.run()))
@@ -108,8 +115,25 @@ class Runtime:
             grows = self.relay.store_is_down or self.sending.outbox_is_full
             await asyncio.sleep(OUTBOX_CHECK_SECONDS if grows else OUTBOX_SELDOM_SECONDS)
             with contextlib.suppress(StorageUnavailable):
-                rows, size = await outbox.weight()
-                self.sending.outbox_is_full = rows >= settings.OUTBOX_MAX_ROWS or size >= settings.OUTBOX_MAX_BYTES
+                weighed = counts.backlog = await backlog.measure()
+                self.sending.outbox_is_full = (
+                    weighed.rows >= settings.OUTBOX_MAX_ROWS or weighed.bytes >= settings.OUTBOX_MAX_BYTES
+                )
+
+    async def _watch_loop(self) -> None:
+        """Note how late the loop comes to what is due: that is what everything here waits for that waits for nothing else."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY_SECONDS
+            await asyncio.sleep(LAG_EVERY_SECONDS)
+            counts.lag.note(max(0.0, loop.time() - due))
+
+    def numbers(self) -> Counts:
+        """What was counted in this process, and how it is now."""
+        use = postgresql.pool().use
+        counts.sockets, counts.away = len(self.sockets), self.condition.away
+        counts.connections = {"idle": use.idle, "used": use.size - use.idle, "waiting": use.waiting}
+        return counts
 
 
 _running: dict[asyncio.AbstractEventLoop, Runtime] = {}

@@ -10,6 +10,7 @@ from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, Retry
 from conversations.entries import MESSAGE
 from conversations.sends import Send, Sent
 from messaging.buckets import TokenBuckets
+from messaging.counts import counts
 from messaging.frames import LARGEST_CIPHERTEXT, wire_time
 from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome, answered
 
@@ -31,15 +32,15 @@ class Sending:
         """A future of the outcome; refusals that need no database are there at once. Calls are ordered like `GroupCommit.submit`."""
         refused = self._form_refusal(send, largest)
         if refused is not None:
-            return answered(refused)
+            return _refusing(refused)
         if in_order and self._commits.is_out_of_turn(send):
-            return answered(RetryInOrder())
+            return _refusing(RetryInOrder())
         refused = self._limit_refusal(send)
         if refused is None:
             return self._commits.submit(send, in_order=in_order)
         if in_order:
             self._commits.refused(send)
-        return answered(refused)
+        return _refusing(refused)
 
     async def send_message(self, send: Send, *, largest: int) -> Sent:
         """Commit a send that keeps no order with others of its device. Raises its refusal.
@@ -74,6 +75,11 @@ class Sending:
             return StorageUnavailable("Too many messages wait for their store.", retry_after=5)
         wait = self._devices.take(send.sender.device_id) or self._conversations.take(send.conversation_id)
         return RateLimited(retry_after=wait) if wait else None
+
+
+def _refusing(refusal: ChatError) -> asyncio.Future[Outcome]:
+    counts.refuse(refusal.code)
+    return answered(refusal)
 
 
 def _id_refusal(send: Send) -> ChatError | None:

@@ -28,6 +28,11 @@ class SocketWriter:
         """Whether nothing more is written than what is queued."""
         return self._closing is not None
 
+    @property
+    def closing_code(self) -> int | None:
+        """The code it is closed with from here."""
+        return self._closing[0] if self._closing is not None else None
+
     def put(self, frame: bytes) -> None:
         """Queue one frame; ignored once the socket is closing."""
         if self._closing is not None:

@@ -58,7 +58,8 @@ def _start(supervisor: Supervisor, workers: int, listener: socket.socket, life: 
     stores = Stores(os.environ)
     secrets = kept_secrets(STATE / "secrets", os.environ)
     supervisor.start(stores.servers)
-    environment = {"ENVIRONMENT": "development", **os.environ, **stores.open(), **secrets, MARK: str(CHECKOUT)}
+    defaults = {"ENVIRONMENT": "development", "METRICS_DIR": str(STATE / "metrics")}
+    environment = {**defaults, **os.environ, **stores.open(), **secrets, MARK: str(CHECKOUT)}
     migrate(environment)
     names = [f"web-{number}" for number in range(1, workers + 1)]
     web = [Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names]

@@ -1,4 +1,4 @@
-"""A message store that is watched: what it answers, and what it does not, is told to whoever wants to know how it does."""
+"""A message store that is watched: what it takes is counted, what it answers and what it does not is told to whoever wants to know how it does."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -6,6 +6,7 @@ from uuid import UUID
 
 from conversations.allocation import Newest
 from conversations.entries import LogEntry
+from messaging.counts import counts
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store.protocol import MessageStore, Pruned, StoreUnavailable
 
@@ -39,7 +40,12 @@ class ObservedStore:
         return await self.kept_by.prune(now_ms=now_ms, page=page, size=size)
 
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
-        await self._observed(self.kept_by.deposit(entries))
+        try:
+            await self._observed(self.kept_by.deposit(entries))
+        except StoreUnavailable:
+            counts.failed_deposits += 1
+            raise
+        counts.deposited += len(entries)
 
     async def pending(
         self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
@@ -48,6 +54,7 @@ class ObservedStore:
 
     async def acknowledge(self, acks: Sequence[Ack]) -> None:
         await self._observed(self.kept_by.acknowledge(acks))
+        counts.acknowledged += len(acks)
 
     async def cursor(self, mailbox: Mailbox) -> Cursor:
         return await self._observed(self.kept_by.cursor(mailbox))
