@@ -28,7 +28,7 @@ FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 64 * 1024
 
 Outcome = Literal["ok", "refused", "unknown"]
-ChangeKind = Literal["register", "link", "unlink", "create", "add", "remove", "leave", "role", "rename"]
+ChangeKind = Literal["register", "link", "reinstall", "unlink", "create", "add", "remove", "leave", "role", "rename"]
 Phase = Literal["before", "during", "after"]
 
 
@@ -53,7 +53,10 @@ class Began(Event, frozen=True, kw_only=True, tag="began"):
 
 
 class ChangeInvoked(Event, frozen=True, kw_only=True, tag="change_invoked"):
-    """A change was asked for: `users` are those added or removed, `device` the one unlinked. `by_device` is "" for a registration."""
+    """A change was asked for: `users` are those added or removed, `device` the one unlinked. `by_device` is "" for a registration.
+
+    "reinstall": `device` signs in with nothing left of what it had. It says, acknowledges and shows nothing between leaving and coming back.
+    """
 
     call: str
     what: ChangeKind

@@ -102,6 +102,17 @@ class Story:
         self.tell(lambda at: ChangeAnswered(at=at, call=call, outcome="ok", user=user, device=device))
         self.connect(device)
 
+    def reinstall(self, device: str) -> None:
+        """The device comes back with nothing, and nothing of what waited for it."""
+        gadget = self.devices[device]
+        self.disconnect(device)
+        call = self.ask("reinstall", device=device)
+        gadget.waiting.clear()
+        for talk in self.talks.values():
+            talk.started.discard(device)
+        self.tell(lambda at: ChangeAnswered(at=at, call=call, outcome="ok", user=gadget.user, device=device))
+        self.connect(device)
+
     def unlink(self, device: str, by: str) -> None:
         call = self.ask("unlink", by=by, device=device)
         gadget = self.devices[device]

@@ -152,6 +152,26 @@ def test_an_unlinked_device_misses_nothing_that_would_matter(story: Told) -> Non
     assert story.judged().verdicts == set()
 
 
+def test_a_device_that_is_installed_again_need_not_show_what_it_had(story: Told) -> None:
+    story.say()
+    story.send("phone", story.friends)
+    story.reinstall("bob")
+    story.say(2)
+    story.finish()
+    assert story.judged().verdicts == set()
+
+
+def test_lost_is_what_is_sent_after_a_device_was_installed_again_and_never_comes(story: Told) -> None:
+    story.say()
+    story.reinstall("bob")
+    story.say(2)
+    story.finish()
+    last = story.all(EnvelopeReceived, lambda event: event.device == "bob")[-1]
+    story.drop(last)
+    story.drop(story.shown("bob", last.seq))
+    assert Verdict.LOST in story.judged().verdicts
+
+
 def test_a_device_that_did_not_drain_leaves_the_run_unjudged(story: Told) -> None:
     story.say()
     story.finish()

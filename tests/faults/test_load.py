@@ -37,7 +37,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
             rate=20,
             membership_every=1.5,
             devices_every=2,
-            reinstall_every=0,
+            reinstall_every=3,
             found_every=4,
             look_every=0.5,
             guests_every=2,
@@ -92,8 +92,11 @@ def test_planted_secrets_are_listed_and_in_no_log(played: tuple[Path, dict[str, 
     assert [kind for kind, secret in planted if kind != "code" and secret in logs] == []
 
 
-def test_the_history_has_no_content(played: tuple[Path, dict[str, Any], Load]) -> None:
+def test_the_history_has_all_that_happened_and_no_content(played: tuple[Path, dict[str, Any], Load]) -> None:
     folder, _, load = played
     history = (folder / "load.jsonl").read_text()
     assert load.scene.mark not in history
-    assert {json.loads(line)["type"] for line in history.splitlines()} >= {"send_invoked", "shown", "change_answered"}
+    events = [json.loads(line) for line in history.splitlines()]
+    assert {event["type"] for event in events} >= {"send_invoked", "shown", "change_answered"}
+    asked = {event["what"] for event in events if event["type"] == "change_invoked"}
+    assert asked >= {"register", "reinstall", "create", "role"}

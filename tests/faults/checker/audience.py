@@ -116,6 +116,10 @@ class Conversation:
             moments.append(moment)
         return moments[::-1]
 
+    def after(self, moment: float) -> int:
+        """The first seq that was certainly committed after this moment."""
+        return bisect_right(self._earliest, moment) + 1
+
     # --- devices ---------------------------------------------------------------------------------------------------------------------
 
     def audience(self, device_id: str, device: Device) -> list[Range]:
@@ -126,7 +130,7 @@ class Conversation:
 
     def _own(self, stay: Range, device_id: str, device: Device) -> Range:
         must, possible = self._must(device), self._possible(device)
-        logged = self._logged(stay, device_id, possible).within(possible)
+        logged = self._logged(stay, device_id, device, possible).within(possible)
         both = [one.within(stay) for one in (must, logged)]
         known = [one for one in both if not one.is_empty]
         if not known:
@@ -134,7 +138,7 @@ class Conversation:
         return Range(min(one.first for one in known), max(one.last for one in known))
 
     def _must(self, device: Device) -> Range:
-        first = bisect_right(self._earliest, device.added_at) + 1
+        first = self.after(device.added_at)
         last = bisect_left(self._latest, device.unlinking_at) if device.unlinking_at != NEVER else BEYOND
         return Range(first, last)
 
@@ -143,10 +147,13 @@ class Conversation:
         last = bisect_right(self._earliest, device.unlinked_at) if device.unlinked_at != NEVER else BEYOND
         return Range(first, last)
 
-    def _logged(self, stay: Range, device_id: str, possible: Range) -> Range:
+    def _logged(self, stay: Range, device_id: str, device: Device, possible: Range) -> Range:
         of_device = [(seq, entry) for seq, entry in self._system if entry.subject_device == device_id and seq in stay]
         linked = [seq for seq, entry in of_device if entry.system == "device_linked"]
         unlinked = [seq for seq, entry in of_device if entry.system == "device_unlinked"]
+        if device.reinstalled_at != LONG_AGO and stay.first in possible:
+            # It is told to be linked again, though it was there before.
+            linked = []
         first = self._transaction(min(linked)) if linked else stay.first if stay.first in possible else BEYOND
         return Range(first, self._transaction(min(unlinked)) - 1 if unlinked else stay.last)
 

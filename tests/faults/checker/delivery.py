@@ -48,18 +48,19 @@ def _one_view(
 ) -> Iterator[Violation]:
     shown, place = set(view.shown), f"{conversation.id}, device {device_id}"
     yield from _foreign(conversation, device_id, device, own, view)
-    yield from _order(view, place)
-    required = _required(conversation, device_id, own, facts)
+    for installation in (*view.former, view.shown):
+        yield from _order(installation, place)
+    required = _required(conversation, device_id, device, own, facts)
     if is_drained:
         yield from _missing(conversation, required, shown, view, place, facts)
     yield from _gaps(required, shown, view, place)
 
 
-def _required(conversation: Conversation, device_id: str, own: list[Range], facts: Facts) -> list[int]:
-    """What the device has to show. Of its own messages, those whose answer it got."""
-    found = []
+def _required(conversation: Conversation, device_id: str, device: Device, own: list[Range], facts: Facts) -> list[int]:
+    """What the device has to show, since it was installed last. Of its own messages, those whose answer it got."""
+    found, first = [], conversation.after(device.reinstalled_at)
     for one in own:
-        for seq in range(one.first, one.last + 1):
+        for seq in range(max(one.first, first), one.last + 1):
             entry = conversation.entries.get(seq)
             if entry is not None and (entry.sender_device != device_id or _was_told(entry, conversation, facts)):
                 found.append(seq)
@@ -99,10 +100,10 @@ def _foreign(
         yield Violation(verdict, f"{conversation.id}, device {device_id} got {seq}, which is not for it", at)
 
 
-def _order(view: View, place: str) -> Iterator[Violation]:
+def _order(shown: Iterable[int], place: str) -> Iterator[Violation]:
     seen: set[int] = set()
     highest = 0
-    for seq in view.shown:
+    for seq in shown:
         if seq in seen:
             yield Violation(Verdict.DUPLICATED, f"{place}: {seq} was shown again")
         elif seq < highest:

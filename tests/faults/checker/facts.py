@@ -20,6 +20,8 @@ class Device(msgspec.Struct):
     user: str
     adding_at: float
     added_at: float
+    # The last time it came back with nothing left of what it had.
+    reinstalled_at: float = LONG_AGO
     unlinking_at: float = NEVER
     unlinked_at: float = NEVER
     is_active: bool | None = None
@@ -35,11 +37,12 @@ class Device(msgspec.Struct):
 
 
 class View(msgspec.Struct):
-    """What one device got and showed of one conversation, in the order it did."""
+    """What one device got and showed of one conversation, in the order it did. `former`: what its former installations showed."""
 
     received: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     received_at: "array[float]" = msgspec.field(default_factory=lambda: array("d"))
     shown: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
+    former: "list[array[int]]" = []
     skipped: list[tuple[int, int]] = []
     excused: list[tuple[int, int]] = []
 
@@ -151,12 +154,21 @@ class Facts:
         asked = change.invoked
         if event.outcome == "ok" and event.device and asked.what in ("register", "link"):
             self.devices.setdefault(event.device, Device(event.user, asked.at, event.at))
+        if event.outcome == "ok" and asked.what == "reinstall" and event.device in self.devices:
+            self._begin_anew(event)
         if event.outcome == "ok" and asked.what == "create":
             self.created[event.conversation] = tuple(sorted({asked.by_user, *asked.users}))
         if asked.what == "unlink" and asked.device in self.devices:
             self._unlink_answered(self.devices[asked.device], asked.device, event.outcome)
             if event.outcome == "ok":
                 self.devices[asked.device].unlinked_at = min(self.devices[asked.device].unlinked_at, event.at)
+
+    def _begin_anew(self, event: h.ChangeAnswered) -> None:
+        self.devices[event.device].reinstalled_at = event.at
+        for (device_id, _), view in self.views.items():
+            if device_id == event.device:
+                view.former.append(view.shown)
+                view.shown, view.skipped, view.excused = array("q"), [], []
 
     def _unlink_answered(self, device: Device, device_id: str, outcome: str) -> None:
         """A refused unlink was none, unless there is another one."""

@@ -129,6 +129,12 @@ class Chain:
                 item.call = ""
                 self.retrying = True
 
+    def abandon(self) -> None:
+        """Nobody waits for anything any more."""
+        for item in self.open:
+            self._end(item.call, "unknown", "gone")
+        self.waiting.clear()
+
     def overdue(self, before: float) -> bool:
         """Whether an attempt was begun before this moment and has no answer."""
         return any(item.tried_at < before for item in self.open)

@@ -12,6 +12,8 @@ from tests.faults.load.web import Answer, NoAnswer
 
 Json = dict[str, Any]
 UNLINK_TRIES = 10
+# Longer than a server goes on with what the former installation asked for.
+APART_SECONDS = 6.0
 
 
 async def ask(
@@ -48,7 +50,7 @@ async def sign_in(
     """
     me = installation(scene.rng, person.phone, former.me.device_uuid if former is not None else _uuid(scene))
     me.user_id, me.device_id = person.user_id, former.device_id if former is not None else ""
-    what: ChangeKind = "link" if person.devices and former is None else "register"
+    what: ChangeKind = "reinstall" if former is not None else "link" if person.devices else "register"
     answer = await register(scene, me, what, is_known=is_known)
     if answer is None:
         return None
@@ -96,17 +98,14 @@ def _moved_out(scene: Scene, device: Device) -> None:
 
 
 async def reinstall(scene: Scene, former: Device) -> None:
-    """The app is deleted with everything it had, and installed again on the same phone."""
+    """The app is deleted with everything it had, and some time later installed again on the same phone."""
     person = former.person
-    former.is_away = True
-    former.come_back()
-    device = await sign_in(scene, person, former=former)
-    if device is None:
-        former.is_away = False
-        return
-    device.roster.talks = set(former.roster.talks)
+    await former.vanish()
+    await asyncio.sleep(APART_SECONDS)
+    while (device := await sign_in(scene, person, former=former)) is None:  # noqa: ASYNC110  (asked again)
+        await asyncio.sleep(1)
+    device.succeed(former)
     person.devices[person.devices.index(former)] = device
-    former.retire()
     scene.retired.append(former)
     device.start()
 

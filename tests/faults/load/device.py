@@ -76,6 +76,20 @@ class Device:
         self.lose("gone")
         self._leave.set()
 
+    async def vanish(self) -> None:
+        """It is gone from one moment to the next, with all it had; nothing it asked for is heard of any more."""
+        self.is_retired = True
+        for session in [*self.old_sessions, *([self.session] if self.session is not None else [])]:
+            session.cut()
+        await self.stop()
+        for chain in self.chains.values():
+            chain.abandon()
+
+    def succeed(self, former: "Device") -> None:
+        """This is what `former` was, installed again. It knows nothing but where to talk; its messages are counted on."""
+        self.roster.talks = set(former.roster.talks)
+        self.posting.count_on(former.posting)
+
     def come_back(self) -> None:
         """Leave the socket now, and come back with another."""
         self._leave.set()
@@ -114,6 +128,9 @@ class Device:
         except (OSError, TimeoutError, NoAnswer):
             session.cut()
             return None
+        except asyncio.CancelledError:
+            session.cut()
+            raise
         except SignedOut:
             await self.posting.sign_in_again()
             return None

@@ -26,6 +26,9 @@ class Posting:
         self._numbers: dict[str, int] = {}
         self._last_mid: dict[str, str] = {}
 
+    def count_on(self, former: "Posting") -> None:
+        self._numbers = dict(former._numbers)
+
     def new_chain(self, conversation: str) -> Chain:
         plan = self._scene.plan
         return Chain(
