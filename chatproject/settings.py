@@ -196,6 +196,8 @@ LIMITS: dict[str, list[int]] = {
         "CONVERSATIONS_PER_USER": [2000],
         "DEVICES_PER_USER": [6],
         "MEMBERS": [256],
+        "MAILBOX_ROWS": [50_000],
+        "MAILBOX_BYTES": [256 * 1024**2],
     }.items()
 }
 

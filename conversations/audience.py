@@ -10,7 +10,7 @@ import msgspec
 AUDIENCE = """
 SELECT m.conversation_id, m.user_id, m.role, d.id, d.registration_id, d.device_number, d.active,
        d.mailbox_from, s.device_id IS NOT NULL AND (NOT d.active OR s.mailbox_from = d.mailbox_from),
-       s.envelope_seq IS NOT NULL AND s.mailbox_from = d.mailbox_from
+       s.envelope_seq IS NOT NULL AND s.mailbox_from = d.mailbox_from, d.mailbox_full
 FROM conversations_member m
 LEFT JOIN devices_device d ON d.user_id = m.user_id
 LEFT JOIN conversations_device_start s ON s.conversation_id = m.conversation_id AND s.device_id = d.id
@@ -20,7 +20,7 @@ ORDER BY m.conversation_id, m.user_id, d.id
 
 
 class AudienceDevice(msgspec.Struct):
-    """One device of a member. `started`: the log has named it; `greeted`: it has got its first envelope."""
+    """One device of a member. `started`: the log has named it; `greeted`: it has got its first envelope; `full`: its mailbox takes no more."""
 
     user_id: UUID
     device_id: int
@@ -30,6 +30,7 @@ class AudienceDevice(msgspec.Struct):
     mailbox_from: int
     started: bool
     greeted: bool
+    full: bool = False
 
 
 class Audience(msgspec.Struct):

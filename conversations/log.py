@@ -25,6 +25,7 @@ from accounts.lineage_guard import guard
 from accounts.positions import POSITION
 from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder, StorageUnavailable
 from conversations import entries as bundles
+from conversations import gaps
 from conversations.allocation import Head, Moment
 from conversations.audience import AUDIENCE, Audience, audiences
 from conversations.entries import SYSTEM, LogEntry
@@ -233,6 +234,8 @@ async def write(conn: Connection, made: Plan, heads: Iterable[Head]) -> None:
         await tell(conn, MOVE_HEADS, _head_columns(last.values()))
         if made.ended:
             await tell(conn, END_STARTS, _ended_columns(made.ended))
+        if made.omitted:
+            await tell(conn, gaps.EXTEND, gaps.columns(made.omitted, made.entries))
         if made.starts:
             await tell(conn, WRITE_STARTS, _start_columns(made.starts.values()))
         await conn.execute("COMMIT")

@@ -214,3 +214,28 @@ class LedgerFloor(models.Model):
 
     def __str__(self) -> str:
         return str(self.made_ms)
+
+
+class Gap(models.Model):
+    """Seqs of a conversation that one device does not get, and is told so. The last entry in it is named by `message_id` … `kept_ms`.
+
+    Of a gap that `skips`, the entry is in the device's mailbox and is not delivered. Of any other, the device's mailbox was full, and nothing was
+    put into it.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "conversation_id", "from_seq")
+    device_id = models.BigIntegerField()
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE)
+    from_seq = models.BigIntegerField()
+    to_seq = models.BigIntegerField()
+    message_id = models.BigIntegerField()
+    position = models.BigIntegerField()
+    kept_ms = models.BigIntegerField()
+    skips = models.BooleanField(default=False, db_default=False)
+    told = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "conversations_gap"
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} in {self.conversation_id}: {self.from_seq} to {self.to_seq}"

@@ -61,12 +61,13 @@ class Reading(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What a transaction is going to write."""
+    """What a transaction is going to write. `omitted`: by conversation and device the first and the last seq that a full mailbox does not get."""
 
     outcomes: list[Sent | Exception | Skipped] = []
     entries: list[LogEntry] = []
     starts: dict[tuple[UUID, int], Start] = {}
     ended: list[tuple[UUID, int]] = []
+    omitted: dict[tuple[UUID, int], tuple[int, int]] = {}
 
 
 def plan(sends: Sequence[Send], reading: Reading) -> Plan:
@@ -188,9 +189,17 @@ def address(
     made: Plan,
     ciphertexts: Mapping[int, bytes | None] | None = None,
 ) -> tuple[Recipient, ...]:
-    """The recipients of an entry; a device that gets its first envelope here is told so, and is remembered as greeted."""
+    """The recipients of an entry; a device that gets its first envelope here is told so, and is remembered as greeted.
+
+    One whose mailbox is full is no recipient. The plan says that it is left out.
+    """
     recipients = []
     for device in devices:
+        if device.full:
+            first, _ = made.omitted.get((head.conversation_id, device.device_id), (seq, seq))
+            made.omitted[head.conversation_id, device.device_id] = first, seq
+            _begin_without_envelope(device, seq, head, made)
+            continue
         recipients.append(
             Recipient(
                 device.user_id, device.device_id, (ciphertexts or {}).get(device.device_id), start=not device.greeted

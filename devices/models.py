@@ -41,6 +41,13 @@ class Device(models.Model):
     # The highest key_id ever uploaded, per kind: one at or below it is never put into the pool again.
     highest_prekey_id = models.IntegerField(default=-1, db_default=-1)
     highest_pq_prekey_id = models.IntegerField(default=-1, db_default=-1)
+    # Nothing is put into a full mailbox: the device is told of a gap instead, until it has drained. What waits in it is counted roughly.
+    mailbox_full = models.BooleanField(default=False, db_default=False)
+    pending_rows = models.BigIntegerField(default=0, db_default=0)
+    pending_bytes = models.BigIntegerField(default=0, db_default=0)
+    # The message it did not acknowledge when its socket was last closed for that, and how often in a row.
+    stuck_message_id = models.BigIntegerField(default=0, db_default=0)
+    stuck_times = models.SmallIntegerField(default=0, db_default=0)
     # When the present line of tokens began: it ends for good `tokens.LINE_LASTS` after that.
     tokens_since = models.DateTimeField(null=True, blank=True)
 

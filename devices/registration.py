@@ -68,6 +68,7 @@ def _again(device: Device, new: NewDevice) -> Device:
         prekeys.forget(device)
         # Rises with every installation: the log knows by it that what it told the former one has to be told again.
         device.mailbox_from = max(_oldest_open_position(), device.mailbox_from + 1)
+        device.mailbox_full, device.pending_rows, device.pending_bytes = False, 0, 0
     is_changed = is_reinstalled or device.registration_id != new.registration_id
     _describe(device, new)
     device.linked_by = None

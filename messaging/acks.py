@@ -18,11 +18,12 @@ PAUSES = (0.5, 1.0, 2.0, 5.0)
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
-    """One ack, and the receipt its sender gets once it is written (None where nobody is told)."""
+    """One ack, and the receipt its sender gets once it is written (None where nobody is told). `weight`: what leaves the mailbox, where known."""
 
     ack: Ack
     receipt: Receipt | None = None
     sender_user_id: UUID | None = None
+    weight: int = 0
 
 
 Written = Callable[[Sequence[Acknowledged]], None]

@@ -208,7 +208,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _drain(self, delivery: Delivery) -> None:
         try:
             await delivery.run()
-        except NotKeepingUp:
+        except NotKeepingUp as behind:
+            await delivery.gaps.stuck_at(behind.head)
             self._leave(NOT_KEEPING_UP)
         except Exception:
             # Without its drain loop a socket would look alive and get nothing: better it comes back.

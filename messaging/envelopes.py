@@ -62,11 +62,22 @@ class Cursor(msgspec.Struct, frozen=True):
     low_bucket: int = 0
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """A mailbox row that no envelope can be made of. It was kept at `kept_ms` or later."""
+
+    message_id: int
+    conversation_id: UUID
+    seq: int
+    position: int
+    kept_ms: int
+
+
 class Page(msgspec.Struct, frozen=True):
     """Un-acknowledged envelopes of one page. `next_page` is None only at the end of the mailbox, however many envelopes the page has."""
 
     envelopes: tuple[Envelope, ...]
     next_page: bytes | None = None
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Heartbeat(Mark, frozen=True):

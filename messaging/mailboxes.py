@@ -17,12 +17,14 @@ from conversations import outbox
 from conversations.outbox import Look, Watermark
 from messaging.acks import Acknowledged, AckWriter
 from messaging.counts import counts
-from messaging.envelopes import Ack, Cursor, Envelope, Mailbox
+from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, Unreadable
+from messaging.gaps import GapTeller
 from messaging.receipts import delivered
 from messaging.relay import SOURCE
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
 from messaging.undeposited import Undeposited
+from messaging.weights import row_bytes
 from messaging.window import Window
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Delivery:
         self._crowd = crowd
         self._window = Window()
         self._undeposited = Undeposited(self._mailbox)
+        self.gaps = GapTeller(self._mailbox)
         self._store_is_away = False
         self._dirty = asyncio.Event()
         self._subscribed = asyncio.Event()
@@ -127,6 +130,8 @@ class Delivery:
             envelope = self._window.release(message_id)
             if envelope is None:
                 unknown.append(message_id)
+            elif self.gaps.acknowledged(envelope):
+                self._dirty.set()
             else:
                 acknowledged.append(self._acknowledged(envelope))
         self._acks.add(acknowledged)
@@ -136,7 +141,9 @@ class Delivery:
 
     def _acknowledged(self, envelope: Envelope) -> Acknowledged:
         ack = Ack(self._mailbox, envelope.message_id, envelope.position, envelope.kept_ms, envelope.expires_ms)
-        return Acknowledged(ack, delivered(envelope, self._mailbox), envelope.sender_user_id)
+        return Acknowledged(
+            ack, delivered(envelope, self._mailbox), envelope.sender_user_id, row_bytes(envelope.ciphertext)
+        )
 
     # --- the drain loop --------------------------------------------------------------------------------------------------------
 
@@ -208,9 +215,12 @@ class Delivery:
                 read = await self._store.pending(
                     self._mailbox, since=reading.since, now_ms=reading.now_ms, page=reading.page, limit=PAGE
                 )
-            for envelope in read.envelopes:
-                reading.oldest.note(envelope)
+            rows: list[Envelope | Unreadable] = [*read.envelopes, *read.unreadable]
+            for row in rows:
+                if not self.gaps.is_skipped(row.message_id):
+                    reading.oldest.note(row)
             self.offer(read.envelopes)
+            self.offer(self.gaps.of_unreadable(read.unreadable))
             if self._cut or read.next_page is None:
                 return not self._cut
             reading.page = read.next_page
@@ -220,12 +230,16 @@ class Delivery:
         async with _turn("looking", MOST_LOOKING):
             mark = await self._watermark()
             look = await self._undeposited.look() if mark is not None else None
+            await self.gaps.load()
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
         return _Pass(mark, look, now_ms)
 
     async def _end_pass(self, reading: "_Pass") -> None:
         if reading.mark is not None:
             await self._move_cursor(reading.mark, reading.oldest)
+        self.offer(self.gaps.envelopes())
+        if not self._cut:
+            await self.gaps.drained()
         if reading.look is None or not self._offer_rows(reading.look):
             return
         if not reading.look.is_all:
@@ -296,7 +310,9 @@ class Delivery:
         self._cursor_moved_at = now
 
     def _is_news(self, envelope: Envelope) -> bool:
-        return envelope.position >= self._session.mailbox_from and not self._window.knows(envelope.message_id)
+        return envelope.position >= self._session.mailbox_from and not (
+            self._window.knows(envelope.message_id) or self.gaps.is_skipped(envelope.message_id)
+        )
 
 
 def _turn(what: str, most: int) -> asyncio.Semaphore:
@@ -327,9 +343,9 @@ class _Oldest:
         self.position = 2**63 - 1
         self.kept_ms = 2**63 - 1
 
-    def note(self, envelope: Envelope) -> None:
-        self.position = min(self.position, envelope.position)
-        self.kept_ms = min(self.kept_ms, envelope.kept_ms)
+    def note(self, row: Envelope | Unreadable) -> None:
+        self.position = min(self.position, row.position)
+        self.kept_ms = min(self.kept_ms, row.kept_ms)
 
 
 # Ids that are not in flight on the socket that acknowledges them: they came over HTTP, or on an earlier socket.

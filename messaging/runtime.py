@@ -13,7 +13,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
 from conversations.entries import LogEntry
 from messaging import hints, pruning, receipts
-from messaging.acks import AckWriter
+from messaging.acks import Acknowledged, AckWriter
 from messaging.condition import MESSAGES, POSTGRESQL, Condition
 from messaging.counts import Counts, counts
 from messaging.finisher import Finisher
@@ -27,6 +27,7 @@ from messaging.sockets import OpenSockets
 from messaging.store import close_message_store, local_dc, message_store
 from messaging.store.observed import ObservedStore
 from messaging.store.protocol import StoreUnavailable
+from messaging.weights import Weights
 
 OUTBOX_CHECK_SECONDS = 2.0
 OUTBOX_SELDOM_SECONDS = 15.0
@@ -48,11 +49,12 @@ class Runtime:
             unavailable=partial(self._prober.doubt, MESSAGES),
         )
         self.heart = Heart(self.store, local_dc=local_dc())
-        self.relay = Relay(self.store, hints.publish, hints.look)
+        self.weights = Weights(self.store)
+        self.relay = Relay(self.store, self._deposited, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
         self.finisher = Finisher(self.relay)
-        self.acks = AckWriter(self.store, receipts.announce)
+        self.acks = AckWriter(self.store, self._acknowledged)
         self.sockets = OpenSockets()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -67,6 +69,7 @@ class Runtime:
         work = (
             self._watch_outbox(),
             self._watch_loop(),
+            self.weights.run(),
             self.heart.beat_for_ever(),
             pruning.prune_for_ever(self.store),
         )
@@ -92,6 +95,7 @@ class Runtime:
                 await self.commits.close()
                 await self.relay.drain()
                 await self.acks.drain()
+                await self.weights.write(everything=True)
                 await self.heart.stop()
         await self._probes.close()
         await hints.layer().close()
@@ -100,6 +104,14 @@ class Runtime:
 
     def _take_appended(self, *, entries: Sequence[LogEntry], **_: Any) -> None:
         self.relay.take(entries)
+
+    def _deposited(self, entries: Sequence[LogEntry]) -> None:
+        hints.publish(entries)
+        self.weights.deposited(entries)
+
+    def _acknowledged(self, written: Sequence[Acknowledged]) -> None:
+        receipts.announce(written)
+        self.weights.acknowledged(written)
 
     def _doubt_postgresql(self, **_: Any) -> None:
         self._prober.doubt(POSTGRESQL)

@@ -26,7 +26,7 @@ from messaging.store.bridge import Answer, Bridge
 from messaging.store.cql_timing import timed
 from messaging.store.deadline import deadline
 from messaging.store.profiles import READS, WRITES, cluster_options, shut_down
-from messaging.store.protocol import RETENTION_MS, Pruned, StoreUnavailable, bucket_of, ends_ms
+from messaging.store.protocol import BUCKET_MS, RETENTION_MS, Pruned, StoreUnavailable, bucket_of, ends_ms
 
 HISTORY_BUCKET = 1024
 DELETION_RANK = 4
@@ -125,15 +125,17 @@ class CassandraStore:
         async with deadline():
             first = max(since.low_bucket, bucket_of(now_ms - RETENTION_MS))
             bucket, state = _page_of(page) if page else (first, None)
-            last, found, requests = bucket_of(now_ms) + 1, list[parcels.Found](), 0
-            while bucket <= last and len(found) < limit and requests < PENDING_REQUESTS:
+            last, opened, requests = bucket_of(now_ms) + 1, parcels.Opened([], []), 0
+            while bucket <= last and len(opened.found) < limit and requests < PENDING_REQUESTS:
                 values = (mailbox.user_id.bytes, _int(bucket), _bigint(mailbox.device_id), _bigint(since.low_position))
-                answer = await self._select("PENDING", values, page=state, limit=limit - len(found))
-                found += _alive(answer.rows, now_ms)
+                answer = await self._select("PENDING", values, page=state, limit=limit - len(opened.found))
+                rows = parcels.opened((row for row in answer.rows if row[5] is None), kept_ms=bucket * BUCKET_MS)
+                opened.found.extend(one for one in rows.found if _is_alive(one.envelope, now_ms))
+                opened.unreadable.extend(rows.unreadable)
                 requests += 1
                 bucket, state = (bucket, answer.next_page) if answer.next_page else (bucket + 1, None)
-            envelopes = parcels.filled(found, await self._shared(found))
-            return Page(envelopes, _BUCKET.pack(bucket) + (state or b"") if bucket <= last else None)
+            following = _BUCKET.pack(bucket) + (state or b"") if bucket <= last else None
+            return parcels.page(opened, await self._shared(opened.found), following)
 
     async def cursor(self, mailbox: Mailbox) -> Cursor:
         rows = await self._one("CURSOR", (mailbox.user_id.bytes, _bigint(mailbox.device_id)))
@@ -482,9 +484,8 @@ def _cursor_time(position: int) -> int:
     return (timeline << 42) + transaction
 
 
-def _alive(rows: Iterable[Any], now_ms: int) -> list[parcels.Found]:
-    found = parcels.envelopes(row for row in rows if row[5] is None)
-    return [one for one in found if ends_ms(one.envelope.kept_ms, one.envelope.expires_ms) > now_ms]
+def _is_alive(envelope: Envelope, now_ms: int) -> bool:
+    return ends_ms(envelope.kept_ms, envelope.expires_ms) > now_ms
 
 
 def _page_of(page: bytes) -> tuple[int, bytes | None]:

@@ -74,10 +74,11 @@ class MemoryStore:
     ) -> Page:
         keys = list(islice(self._pending_keys(mailbox, since, now_ms, page), limit))
         rows = [self._mailboxes[mailbox][key] for key in keys]
-        found = parcels.envelopes(
+        opened = parcels.opened(
             (key[1], key[2], row.conversation_id, row.seq, row.parcel) for key, row in zip(keys, rows, strict=True)
         )
-        return Page(parcels.filled(found, self._shared(found)), _PAGE.pack(*keys[-1]) if len(keys) == limit else None)
+        next_page = _PAGE.pack(*keys[-1]) if len(keys) == limit else None
+        return parcels.page(opened, self._shared(opened.found), next_page)
 
     def _pending_keys(self, mailbox: Mailbox, since: Cursor, now_ms: int, page: bytes | None) -> Iterator[Key]:
         after = _PAGE.unpack(page) if page else (0, 0, 0)

@@ -1,16 +1,13 @@
 """Parcels: the bytes of one mailbox row. An acknowledgement empties them; what remains of the row is its key."""
 
-import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from conversations.entries import LogEntry, Recipient
-from messaging.envelopes import Envelope
-
-logger = logging.getLogger(__name__)
+from messaging.envelopes import Envelope, Page, Unreadable
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -102,28 +99,41 @@ class Content(msgspec.Struct, frozen=True):
 Shared = Mapping[tuple[UUID, int], Content]
 
 
-def envelopes(rows: Iterable[tuple[Any, ...]]) -> list[Found]:
-    """The envelopes of rows (position, message_id, conversation_id, seq, parcel, …); what cannot be read is reported and left out."""
-    found = []
+class Opened(NamedTuple):
+    """What the rows of a page hold, and those that hold nothing anybody can read."""
+
+    found: list[Found]
+    unreadable: list[Unreadable]
+
+
+def opened(rows: Iterable[tuple[Any, ...]], *, kept_ms: int = 0) -> Opened:
+    """What is in rows (position, message_id, conversation_id, seq, parcel, …), all kept at `kept_ms` or later."""
+    page = Opened([], [])
     for position, message_id, conversation_id, seq, data, *_ in rows:
         try:
             parcel = unpack(data)
         except Undecodable:
-            logger.error(
-                "Mailbox row left out, it cannot be read: conversation %s, seq %s, message %s",
-                conversation_id,
-                seq,
-                message_id,
-            )
+            page.unreadable.append(Unreadable(message_id, conversation_id, seq, position, kept_ms))
             continue
         made = _envelope(parcel, message_id=message_id, conversation_id=conversation_id, seq=seq, position=position)
-        found.append(Found(made, parcel.header.has_shared))
-    return found
+        page.found.append(Found(made, parcel.header.has_shared))
+    return page
 
 
-def filled(found: Iterable[Found], shared: Shared) -> tuple[Envelope, ...]:
-    """The envelopes with their shared content; one whose content is lost is reported and left out."""
-    return tuple(whole for one in found if (whole := _whole(one, shared)))
+def page(rows: Opened, shared: Shared, next_page: bytes | None) -> Page:
+    """The page, with shared content filled in. An envelope whose shared content is lost is as unreadable as one that is damaged."""
+    envelopes, lost = [], []
+    for one in rows.found:
+        whole = _whole(one, shared)
+        if whole is not None:
+            envelopes.append(whole)
+        else:
+            lost.append(_unreadable(one.envelope))
+    return Page(tuple(envelopes), next_page, (*rows.unreadable, *lost))
+
+
+def _unreadable(envelope: Envelope) -> Unreadable:
+    return Unreadable(envelope.message_id, envelope.conversation_id, envelope.seq, envelope.position, envelope.kept_ms)
 
 
 def _whole(one: Found, shared: Shared) -> Envelope | None:
@@ -132,9 +142,6 @@ def _whole(one: Found, shared: Shared) -> Envelope | None:
         return envelope
     content = shared.get((envelope.conversation_id, envelope.seq))
     if content is None or (content.shared is None and not content.deleted):
-        logger.error(
-            "Mailbox row left out, its content is lost: conversation %s, seq %s", envelope.conversation_id, envelope.seq
-        )
         return None
     return msgspec.structs.replace(
         envelope, shared=None if content.deleted else content.shared, deleted=content.deleted

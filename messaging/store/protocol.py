@@ -76,7 +76,8 @@ class MessageStore(Protocol):
         Reads at least buckets since.low_bucket … bucket_of(now_ms) + 1; a store that has buckets begins with the oldest and keeps the order
         within each. `page` is the former page's `next_page`: whoever stops before the end goes on from there, because from `since` every
         acknowledged row would be read again. A page may be empty and not the last. Content shared by all recipients is filled in; that of a
-        deleted message is not, and the envelope says `deleted`. A row that cannot be decoded is left out and logged without its content.
+        deleted message is not, and the envelope says `deleted`. A row that cannot be decoded, or whose shared content is lost, is named in the
+        page's `unreadable` instead; it stays.
         """
 
     async def acknowledge(self, acks: Sequence[Ack]) -> None:

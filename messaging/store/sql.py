@@ -71,9 +71,9 @@ class SqlStore:
     ) -> Page:
         after = _PAGE.unpack(page) if page else (since.low_position, _BEYOND)
         rows = await self._run(statements.PENDING, (mailbox.device_id, *after, mailbox.user_id, now_ms, limit))
-        found = parcels.envelopes(rows)
+        opened = parcels.opened(rows)
         next_page = _PAGE.pack(rows[-1][0], rows[-1][1]) if len(rows) == limit else None
-        return Page(parcels.filled(found, await self._shared(found)), next_page)
+        return parcels.page(opened, await self._shared(opened.found), next_page)
 
     async def cursor(self, mailbox: Mailbox) -> Cursor:
         rows = await self._run(statements.CURSOR, (mailbox.device_id, mailbox.user_id))

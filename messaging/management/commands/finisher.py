@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from accounts import postgresql
 from conversations import outbox
+from conversations.entries import LogEntry
 from messaging import hints
 from messaging.finisher import Finisher
 from messaging.relay import Relay
 from messaging.store import close_message_store, message_store
 from messaging.store.protocol import StoreUnavailable
+from messaging.weights import Weights
 
 logger = logging.getLogger("messaging.finisher")
 
@@ -46,19 +49,28 @@ async def _try_again(command: BaseCommand) -> None:
 async def serve() -> None:
     """Finish until told to stop; then end the batch that is under way, tell its recipients, and close everything."""
     store = message_store()
-    relay = Relay(store, hints.publish, hints.look)
+    weights = Weights(store)
+
+    def deposited(entries: Sequence[LogEntry]) -> None:
+        hints.publish(entries)
+        weights.deposited(entries)
+
+    relay = Relay(store, deposited, hints.look)
     finisher = Finisher(relay)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, finisher.stop)
     with contextlib.suppress(StoreUnavailable):
         await store.open()
     logger.info("a finisher is at work")
+    weighing = asyncio.create_task(weights.run())
     try:
         await finisher.run()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_HINTS_SECONDS):
                 await relay.drain()
+                await weights.write(everything=True)
     finally:
+        weighing.cancel()
         await hints.layer().close()
         await close_message_store()
         await postgresql.close_pools()

@@ -1,7 +1,6 @@
 """What every MessageStore promises. A store's test module inherits `MessageStoreContract` and provides the fixtures named there."""
 
 import asyncio
-import logging
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from conversations.allocation import Newest
 from conversations.entries import KEY_DISTRIBUTION, SYSTEM, LogEntry, Recipient
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox
 from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
+from messaging.weights import row_bytes, weigh
 from tests.messaging.store.people import DAY, HOUR, MINUTE, Chat, ack, drain, now_ms, prune, read, seqs
 
 OpenStore = Callable[[int], Awaitable[MessageStore]]
@@ -318,18 +318,32 @@ class MessageStoreContract:
 
     # --- faults of single rows --------------------------------------------------------------------------------------------------------
 
-    async def test_a_row_that_cannot_be_read_is_left_out_and_reported_without_content(
-        self, store: MessageStore, damage: Damage, chat: Chat, caplog: pytest.LogCaptureFixture
+    async def test_a_row_that_cannot_be_read_is_named_and_stops_no_page(
+        self, store: MessageStore, damage: Damage, chat: Chat
     ) -> None:
         entries = chat.entries(3, ciphertext=b"topsecret")
         await store.deposit(entries)
         await damage(store, chat.phone, entries[1])
-        with caplog.at_level(logging.ERROR):
-            assert await seqs(store, chat.phone) == [1, 3]
-        assert str(chat.id) in caplog.text
-        assert str(entries[1].message_id) in caplog.text
-        assert "topsecret" not in caplog.text
+        assert await seqs(store, chat.phone) == await seqs(store, chat.phone, limit=1) == [1, 3]
+        page = await store.pending(chat.phone, since=Cursor(), now_ms=chat.now)
+        [unreadable] = page.unreadable
+        assert (unreadable.conversation_id, unreadable.seq) == (chat.id, 2)
+        assert (unreadable.message_id, unreadable.position) == (entries[1].message_id, entries[1].position)
+        assert unreadable.kept_ms <= chat.now
         assert [one.ciphertext for one in await read(store, chat.phone, chat.id)] == [b"topsecret", None, b"topsecret"]
+        await store.acknowledge([ack(chat.phone, entries[1])])
+        assert (await store.pending(chat.phone, since=Cursor(), now_ms=chat.now)).unreadable == ()
+
+    async def test_what_waits_in_a_mailbox_is_weighed(self, store: MessageStore, damage: Damage, chat: Chat) -> None:
+        entries = chat.entries(300, ciphertext=b"x" * 100)
+        await store.deposit(entries)
+        await store.acknowledge([ack(chat.phone, entry) for entry in entries[:40]])
+        await damage(store, chat.phone, entries[50])
+        assert await weigh(store, chat.phone, most_rows=10_000, most_bytes=10**9) == (260, 259 * row_bytes(b"x" * 100))
+        rows, size = await weigh(store, chat.phone, most_rows=10, most_bytes=10**9)
+        assert 10 <= rows < 260
+        assert size > 0
+        assert await weigh(store, chat.laptop, most_rows=10, most_bytes=10**9) == (0, 0)
 
     # --- history ----------------------------------------------------------------------------------------------------------------------
 
