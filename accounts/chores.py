@@ -14,7 +14,7 @@ from accounts.wire.refusals import StorageUnavailable
 
 # A chunk is made as large as fits into this time; then the database rests for so many times as long as it worked.
 CHUNK_SECONDS = 0.02
-REST = 9
+REST = 4
 SHORTEST_REST_SECONDS = 0.02
 # A chunk that took this long means that everybody waits: leave them alone for a while.
 SLOW_SECONDS = 0.2

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from benchmarks import layouts, options, profiling, report, results
+from benchmarks import layouts, options, profiling, pruning, report, results
 from benchmarks.runs import measure
 from chatproject.launcher.console import complain, say
 from chatproject.launcher.errors import LauncherError
@@ -11,8 +11,10 @@ from chatproject.launcher.errors import LauncherError
 
 def main(arguments: list[str]) -> int:
     """0 when every layout that can be had was measured and kept its promises."""
-    asked = options.parse(arguments)
     try:
+        if arguments[:1] == ["pruning"]:
+            return pruning.main(arguments[1:])
+        asked = options.parse(arguments)
         if asked.profile:
             return profiling.main(asked)
         measured = {layout: measure(layout, asked) for layout in asked.layouts if _can_have(layout)}
