@@ -39,6 +39,9 @@ class Counts(msgspec.Struct):
     deposited: int = 0
     failed_deposits: int = 0
     finished: int = 0
+    skipped: int = 0
+    unreadable: int = 0
+    filled: int = 0
     passes: int = 0
     failed_passes: int = 0
     finds: int = 0

@@ -8,6 +8,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import gaps
 from conversations.entries import SYSTEM
 from conversations.gaps import Gap
+from messaging.counts import counts
 from messaging.envelopes import Envelope, Mailbox, Unreadable
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class GapTeller:
         for row in rows:
             if row.message_id not in self._reported:
                 self._reported.add(row.message_id)
+                counts.unreadable += 1
                 logger.error(
                     "Mailbox row left out, it cannot be read: device %s, conversation %s, seq %s, message %s",
                     self._device_id,
@@ -96,7 +98,7 @@ class GapTeller:
         )
         try:
             if offered is None:
-                await gaps.note_stuck(self._device_id, at)
+                counts.skipped += await gaps.note_stuck(self._device_id, at)
             else:
                 # Nobody is told for ever what it does not want to hear.
                 await gaps.told(self._device_id, [offered])

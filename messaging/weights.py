@@ -18,6 +18,7 @@ from accounts.arrays import bigints
 from accounts.wire.refusals import StorageUnavailable
 from conversations.entries import LogEntry
 from messaging.acks import Acknowledged
+from messaging.counts import counts
 from messaging.envelopes import Mailbox
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
@@ -108,6 +109,7 @@ class Weights:
         except (StoreUnavailable, StorageUnavailable):
             return
         if is_full:
+            counts.filled += 1
             logger.warning("A mailbox is full: device %s, %d rows, %d bytes", mailbox.device_id, rows, size)
 
 

@@ -36,6 +36,8 @@ LONGEST_TTL = 20 * 365 * 24 * 3600
 # Before its formats were widened Cassandra could write no moment after 2038-01-19T03:14:06Z, and it goes by the clock of its own nodes.
 LAST_EXPIRY_S = 2**31 - 2 - 24 * 3600
 ACK_LIVES_LONGER = 24 * 3600
+# Shared content outlives the mailbox rows that need it, whatever the clocks of workers and nodes say.
+CONTENT_LIVES_LONGER = 3600
 BATCH_ROWS, BATCH_BYTES = 100, 256 * 1024
 # A batch over several partitions is small enough that no server warns of it with its default settings.
 ACROSS_PARTITIONS, ACROSS_BYTES = 10, 4 * 1024
@@ -229,7 +231,7 @@ class CassandraStore:
             self._bound("KEEP", (*key, *_history_values(entry), _or_unset(lasting), written)), 256 + len(lasting or b"")
         )
         if entry.shared is not None and entry.expires_ms is not None and entry.expires_ms * 1000 > now_us:
-            ttl = _int(_seconds_until(entry.expires_ms, now_us))
+            ttl = _int(_seconds_until(entry.expires_ms, now_us, CONTENT_LIVES_LONGER))
             yield _Row(
                 self._bound("KEEP_CONTENT_FOR_A_WHILE", (written, ttl, entry.shared, *key)), 64 + len(entry.shared)
             )

@@ -1,8 +1,13 @@
-"""What strangers do leaves no traces in the log."""
+"""What strangers do leaves no traces in the log, and the log stops nobody."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.cast import Http
 
@@ -13,3 +18,24 @@ def test_a_request_for_another_host_is_refused_without_a_word(
     settings.ALLOWED_HOSTS = ["chat.example.org"]
     assert anyone.get("/health/ready").status == 400
     assert caplog.records == []
+
+
+def test_a_full_disk_under_the_log_breaks_nothing_that_logs() -> None:
+    script = """
+import django, logging
+django.setup()
+for number in range(1000):
+    logging.getLogger("messaging").error("line %d", number)
+print("alive")
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=settings.BASE_DIR,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "chatproject.settings"},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=60,
+            check=False,
+        )
+    assert ended.stdout == b"alive\n"

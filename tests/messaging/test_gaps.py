@@ -17,6 +17,7 @@ from conversations.models import Gap as GapRow
 from conversations.sends import Sent
 from devices.models import Device as DeviceRow
 from messaging import mailboxes, window
+from messaging.counts import counts
 from messaging.envelopes import Cursor, Envelope, Mailbox
 from messaging.gaps import GapTeller
 from messaging.relay import Relay
@@ -92,12 +93,13 @@ async def test_a_message_the_device_cannot_get_past_is_skipped_after_five_socket
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mailbox = mailbox_of(bob_phone)
+    mailbox, before = mailbox_of(bob_phone), counts.skipped
     await store.deposit(addressed_in(conversation, entries(mailbox, range(1, 4), base=LATER)))
     for _ in range(gaps.MOST_TIMES_STUCK):
         stuck = await socket_that_gets_stuck(bob_phone, store)
         assert stuck.seqs[0] == 1
     assert [record.levelname for record in caplog.records if "skipped" in record.message] == ["ERROR"]
+    assert counts.skipped == before + 1
 
     monkeypatch.setattr(window, "UNANSWERED_SECONDS", 30.0)
     again = Device(mailbox, store)

@@ -12,7 +12,7 @@ from messaging.store import cassandra
 from messaging.store.cassandra import CassandraStore, _seconds_until, microseconds
 from messaging.store.protocol import RETENTION_MS, MessageStore, StoreRefused, bucket_of
 from tests.messaging.store.contract import Damage, MessageStoreContract, OpenStore, chat
-from tests.messaging.store.people import DAY, Chat, drain
+from tests.messaging.store.people import DAY, MINUTE, Chat, ack, drain, seqs
 
 __all__ = ["chat"]
 SPOIL = """
@@ -67,6 +67,52 @@ async def test_content_that_expires_after_the_last_moment_a_node_can_write_is_ke
     assert [(one.shared, one.expires_ms) for one in await drain(store, chat.phone)] == [
         (b"for all", message.expires_ms)
     ]
+
+
+async def ttls(store: MessageStore, entry: LogEntry, mailbox: Mailbox) -> tuple[int, int]:
+    """The seconds that are left to the shared content and to the mailbox row."""
+    assert isinstance(store, CassandraStore)
+    assert store._bridge is not None
+    execute, keyspace = store._bridge._session.execute, store._config["keyspace"]
+    [content] = execute(
+        f"SELECT TTL(content) FROM {keyspace}.messages WHERE conversation_id = %s AND bucket = %s AND seq = %s",  # noqa: S608  (a name)
+        (entry.conversation_id, entry.seq // 1024, entry.seq),
+    )
+    [row] = execute(
+        f"SELECT TTL(envelope) FROM {keyspace}.message_deliveries WHERE user_id = %s AND bucket = %s AND device_id = %s"  # noqa: S608
+        " AND position = %s AND message_id = %s",
+        (mailbox.user_id, bucket_of(entry.kept_ms), mailbox.device_id, entry.position, entry.message_id),
+    )
+    return content[0], row[0]
+
+
+async def test_shared_content_outlives_the_mailbox_row_that_needs_it(store: MessageStore, chat: Chat) -> None:
+    message = chat.entry(shared=b"for all", expires_ms=chat.now + 10 * MINUTE)
+    await store.deposit([message])
+    content, row = await ttls(store, message, chat.phone)
+    assert 500 < row <= 600
+    assert content >= row + 3590
+
+
+async def test_a_row_that_is_written_late_or_again_ends_when_it_was_to_end(
+    store_of_a_worker: OpenStore, chat: Chat
+) -> None:
+    after_44_days, now = await store_of_a_worker(44 * DAY), await store_of_a_worker(0)
+    late, both = (chat.entry(shared=b"for all", expires_ms=chat.now + 60 * DAY) for _ in range(2))
+    await after_44_days.deposit([late])
+    assert 0.9 * 24 * 3600 < (await ttls(now, late, chat.phone))[1] <= 24 * 3600
+    await now.deposit([both])
+    await after_44_days.deposit([both])
+    assert (await ttls(now, both, chat.phone))[1] > 44.9 * 24 * 3600, "a later write does not cut it short either"
+
+
+async def test_one_pending_row_is_found_behind_100_000_acknowledged_ones(store: MessageStore, chat: Chat) -> None:
+    acks = [ack(chat.phone, entry) for entry in chat.entries(100_000)]
+    waiting = chat.entry()
+    for start in range(0, len(acks), 1000):
+        await store.acknowledge(acks[start : start + 1000])
+    await store.deposit([waiting])
+    assert await seqs(store, chat.phone) == [waiting.seq]
 
 
 async def test_what_a_node_refuses_is_no_store_that_is_away(
