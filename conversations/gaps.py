@@ -41,6 +41,12 @@ STUCK = """
 UPDATE devices_device SET stuck_times = CASE WHEN stuck_message_id = %s THEN LEAST(stuck_times + 1, 100) ELSE 1 END, stuck_message_id = %s
 WHERE id = %s RETURNING stuck_times
 """
+# What was skipped so long ago is in no mailbox any more.
+FORGET = """
+DELETE FROM conversations_gap
+WHERE device_id = %s AND skips AND kept_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - %s
+"""
+FORGET_MS = 50 * 24 * 3600 * 1000
 SKIP = """
 INSERT INTO conversations_gap (device_id, conversation_id, from_seq, to_seq, message_id, position, kept_ms, skips)
 VALUES (%s, %s, %s, %s, %s, %s, %s, true) ON CONFLICT DO NOTHING
@@ -104,6 +110,7 @@ async def note_stuck(device_id: int, at: Gap) -> bool:
     if times < MOST_TIMES_STUCK:
         return False
     place = [at.conversation_id, at.from_seq, at.to_seq, at.message_id, at.position, at.kept_ms]
+    await _do(FORGET, [device_id, FORGET_MS])
     await _do(SKIP, [device_id, *place])
     logger.error(
         "A message was skipped, its device does not get past it: device %s, conversation %s, seq %s",

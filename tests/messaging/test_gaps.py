@@ -117,6 +117,17 @@ async def test_a_message_the_device_cannot_get_past_is_skipped_after_five_socket
     assert [envelope.seq for envelope in kept.envelopes] == [1], "the row is kept"
 
 
+async def test_what_was_skipped_is_forgotten_once_its_mailbox_has_forgotten_it(
+    bob_phone: Installation, conversation: UUID
+) -> None:
+    [recent] = entries(mailbox_of(bob_phone), [2], base=LATER)
+    device_id = int(bob_phone.device_id)
+    for seq, kept_ms in ((1, recent.kept_ms - 60 * 24 * 3600 * 1000), (2, recent.kept_ms)):
+        for _ in range(gaps.MOST_TIMES_STUCK):
+            await gaps.note_stuck(device_id, gaps.Gap(conversation, seq, seq, seq, LATER + seq, kept_ms))
+    assert [gap.to_seq for gap in (await gaps.of_device(device_id)).gaps] == [2]
+
+
 async def test_another_head_begins_to_count_anew(
     impatient: None, bob_phone: Installation, store: MemoryStore, conversation: UUID
 ) -> None:
