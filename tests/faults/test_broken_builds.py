@@ -28,7 +28,7 @@ from messaging.store.memory import MemoryStore
 from messaging.store.protocol import bucket_of
 from messaging.window import Window
 from tests.cast import Installation
-from tests.conversations_of import direct, send, sender
+from tests.conversations_of import PRESENT_ERA, direct, send, sender
 from tests.faults import broken
 from tests.faults.broken import lag_cursor, no_hold_back, redis_dedupe, stale_audience, surgery
 from tests.faults.broken.expected import CAUGHT_BY
@@ -337,7 +337,7 @@ async def test_devcheck_outside_leaves_out_a_device_that_is_in_the_log_already(
 @sync_to_async
 def group(owner: Installation, *others: Installation) -> UUID:
     """A group somebody has spoken in, so that devices are known to its log."""
-    made = Conversation.objects.create(kind="group", name="friends")
+    made = Conversation.objects.create(kind="group", name="friends", last_position=PRESENT_ERA)
     Member.objects.create(conversation=made, user_id=owner.user_id, role="owner", joined_seq=1)
     for other in others:
         Member.objects.create(conversation=made, user_id=other.user_id, joined_seq=1)
