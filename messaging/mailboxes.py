@@ -230,7 +230,8 @@ class Delivery:
         async with _turn("looking", MOST_LOOKING):
             mark = await self._watermark()
             look = await self._undeposited.look() if mark is not None else None
-            await self.gaps.load()
+            if mark is not None:
+                await self.gaps.load()
         now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
         return _Pass(mark, look, now_ms)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
-from conversations.models import LedgerRow
+from conversations.models import LedgerRow, OutboxRow
 from tests.callers import Caller
 from tests.cast import Answer, b64
 from tests.conversations.conftest import Calling, alice, bob, calling, carol, carol_phone, many  # noqa: F401  (fixtures)
@@ -124,3 +125,27 @@ async def test_a_range_is_at_most_five_hundred_and_well_formed(bob: Caller, seve
         assert (answer.status, answer.body["field"]) == (400, field)
     answer = await bob.get(f"conversations/{seven}/resolve", to=3)
     assert (answer.status, answer.body["field"]) == (400, "from")
+
+
+@sync_to_async
+def leave_unreadable(conversation: str, seq: int) -> None:
+    """The entry is still in the outbox, and nobody can read it."""
+    row = LedgerRow.objects.get(conversation_id=conversation, seq=seq)
+    OutboxRow.objects.create(
+        conversation_id=conversation,
+        seq=seq,
+        position=row.position,
+        kept_ms=row.kept_ms,
+        claimed_until=timezone.now(),
+        size=1,
+        bundle=b"\xc1",
+    )
+
+
+async def test_an_entry_nobody_can_read_is_unavailable_and_hides_no_other(bob: Caller, seven: str) -> None:
+    await lose(seven, 3)
+    await leave_unreadable(seven, 3)
+    assert await states(bob, seven, 2, 4) == [COMMITTED, UNAVAILABLE, COMMITTED]
+    page = await bob.history(seven)
+    assert [item["seq"] for item in page["items"]] == [7, 6, 5, 4, 2, 1]
+    assert page["sources_missing"] == [{"from_seq": 3, "to_seq": 3}]
