@@ -75,7 +75,7 @@ def chat() -> Chat:
         record=events.append,
         new_call=lambda: f"call{next(calls)}",
         accepted=lambda item, seq, _id, _duplicate: over.append((item.mid, f"seq {seq}")),
-        refused=lambda item, code: over.append((item.mid, code)),
+        refused=lambda item, answer: over.append((item.mid, str(answer["error_code"]))),
         width=5,
     )
     return Chat(chain, phone, events, over)

@@ -9,8 +9,9 @@ from tests.faults.checker.verdicts import Verdict, Violation
 if TYPE_CHECKING:
     from tests.faults.checker.facts import Facts
 
-# So long an ack may be on its way to the store.
+# So long an ack may be on its way to the store; after a fault that it met, as long as recovery may take.
 ACK_SECONDS = 10.0
+RECOVERY_SECONDS = 60.0
 
 Claim = tuple[str, str, str, str, str]
 """What a payload claims of a message: device and mid of the sender, conversation, digest, user of the sender."""
@@ -57,7 +58,7 @@ class Payloads:
                 continue
             yield Violation(Verdict.MIXED, what, at)
         for event, acked_at in self._reads:
-            if event.digest and event.at > acked_at + ACK_SECONDS:
+            if event.digest and event.at > _settled_at(acked_at, facts):
                 what = f"history gives device {event.device} the ciphertext it acknowledged: {event.conversation} {event.seq}"
                 yield Violation(Verdict.RESURRECTED, what, event.at)
         for search in facts.store:
@@ -68,3 +69,9 @@ class Payloads:
     def reads(self) -> Iterator[h.HistoryRead]:
         for event, _ in self._reads:
             yield event
+
+
+def _settled_at(acked_at: float, facts: "Facts") -> float:
+    """By when an ack has to be in the store."""
+    met = (fault for fault in facts.faults.values() if fault.on.at < acked_at + ACK_SECONDS and fault.off_at > acked_at)
+    return max([acked_at + ACK_SECONDS, *(fault.off_at + RECOVERY_SECONDS for fault in met)])

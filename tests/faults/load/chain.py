@@ -29,6 +29,7 @@ AMBIGUOUS = frozenset({"STORAGE_UNAVAILABLE", "gone", "timeout"})
 CORRECTIONS_AT_ONCE = 8
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+GAVE_UP = "gave_up"
 Refusal = dict[str, Any]
 
 
@@ -68,7 +69,7 @@ class Chain:
     record: Callable[[AnyEvent], None]
     new_call: Callable[[], str]
     accepted: Callable[[Outgoing, int, str, bool], None]
-    refused: Callable[[Outgoing, str], None]
+    refused: Callable[[Outgoing, Refusal], None]
     width: int = 1
     give_up: float = 180.0
     waiting: list[Outgoing] = field(default_factory=list)
@@ -113,7 +114,7 @@ class Chain:
         elif code in AGAIN:
             self._again(item, call, code, answer, now)
         else:
-            self._refuse(item, call, code)
+            self._refuse(item, call, code, answer)
         self.pump(now)
 
     def corrected(self, now: float) -> None:
@@ -190,10 +191,10 @@ class Chain:
         self.pauses += 1
         self.pause_until = now + max(advised, min(SHORTEST_PAUSE * 2**self.pauses, LONGEST_PAUSE))
 
-    def _refuse(self, item: Outgoing, call: str, code: str) -> None:
+    def _refuse(self, item: Outgoing, call: str, code: str, answer: Refusal) -> None:
         self._end(call, "refused", code)
         self.waiting.remove(item)
-        self.refused(item, code)
+        self.refused(item, answer)
 
     def _end(self, call: str, outcome: Any, code: str) -> None:
         self.record(SendAnswered(call=call, outcome=outcome, code=code))
@@ -202,4 +203,4 @@ class Chain:
         """What was never answered within the time is left alone, from the front: nothing may be left out in the middle."""
         while self.waiting and not self.waiting[0].call and now - self.waiting[0].wanted_at > self.give_up:
             item = self.waiting.pop(0)
-            self.refused(item, "gave_up")
+            self.refused(item, {"error_code": GAVE_UP})

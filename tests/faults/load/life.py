@@ -149,7 +149,7 @@ class Life:
         except NoAnswer:
             return
         if not page.code:
-            device.history.compare(conversation, page.body)
+            device.history.compare(conversation, page.body, device.session)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.faults.history import ReadSaid
 from tests.faults.load import payload, registering
-from tests.faults.load.chain import Chain, Outgoing
+from tests.faults.load.chain import GAVE_UP, Chain, Outgoing
 from tests.faults.load.scene import Scene
 from tests.faults.load.web import NoAnswer
 
@@ -39,7 +39,7 @@ class Posting:
             accepted=lambda item, seq, message_id, duplicate: self._accepted(
                 conversation, item, seq, message_id, duplicate=duplicate
             ),
-            refused=lambda item, code: self._refused(conversation, item, code),
+            refused=lambda item, answer: self._refused(conversation, item, answer),
             width=self._scene.rng.randint(1, plan.pipelining),
             give_up=plan.give_up,
         )
@@ -114,11 +114,15 @@ class Posting:
         self._scene.figures.count("duplicates", duplicate)
         self._device.inbox.sent(conversation, seq, message_id, item.mid, item.digest, now)
 
-    def _refused(self, conversation: str, item: Outgoing, code: str) -> None:
-        self._scene.figures.count("gave_up" if code == "gave_up" else "refused")
+    def _refused(self, conversation: str, item: Outgoing, answer: Json) -> None:
+        code = str(answer["error_code"])
+        self._scene.figures.count("gave_up" if code == GAVE_UP else "refused")
         if code in NOT_THERE:
             self._device.roster.forget(conversation)
-        elif code != "gave_up":
+        elif "server_time" in answer:
+            # The id is ahead of the server's clock, which is not what it was when the socket was opened.
+            self._device.clock.set(str(answer["server_time"]))
+        elif code != GAVE_UP:
             self._scene.figures.strange(f"{item.mid} was refused with {code}")
 
     async def sign_in_again(self) -> None:

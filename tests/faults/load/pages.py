@@ -3,7 +3,10 @@
 from collections import OrderedDict
 from typing import Any
 
+from tests.faults.history import HistoryRead
+from tests.faults.load import payload
 from tests.faults.load.scene import Scene
+from tests.faults.load.session import Session, raw_bytes
 
 REMEMBERED = 200
 
@@ -22,8 +25,10 @@ class Pages:
         if len(shown) > REMEMBERED:
             shown.popitem(last=False)
 
-    def compare(self, conversation: str, page: dict[str, Any]) -> None:
+    def compare(self, conversation: str, page: dict[str, Any], session: Session | None) -> None:
         """Whatever was shown and lies on the page has to be there, as it was."""
+        for item in page["items"]:
+            self._tell(conversation, item, session.acknowledged if session is not None and session.is_usable else set())
         items = {int(item["seq"]): str(item["message_id"]) for item in page["items"]}
         if not items:
             return
@@ -35,3 +40,17 @@ class Pages:
                 self._scene.figures.strange(
                     f"history of {conversation} for {self._device_id}: seq {seq} was {message_id}, is {items.get(seq)}"
                 )
+
+    def _tell(self, conversation: str, item: dict[str, Any], acknowledged: set[str]) -> None:
+        """A ciphertext is only worth telling where the server has heard its ack: that of a socket that was cut it may never hear."""
+        message_id = str(item["message_id"])
+        seen = payload.unpack(raw_bytes(item.get("ciphertext")))
+        self._scene.record(
+            HistoryRead(
+                device=self._device_id,
+                conversation=conversation,
+                seq=int(item["seq"]),
+                message_id=message_id,
+                digest=seen.digest if message_id in acknowledged else "",
+            )
+        )

@@ -7,6 +7,7 @@ from tests.faults.load.device import Device
 from tests.faults.load.scene import Person, Scene
 
 AT_ONCE = 8
+TRIES = 10
 HOURS_1970, HOURS_2038 = -56 * 8766.0, 12 * 8766.0
 DIRECT_SHARE = 3
 
@@ -56,5 +57,8 @@ async def _found(scene: Scene, people: list[Person], number: int) -> None:
     size = min(size, len(people))
     creator, *others = rng.sample(people, size)
     device: Device = creator.devices[0]
-    if await changes.found(scene, device, others) is None:
-        raise NotFounded(f"conversation {number} could not be founded")
+    for _ in range(TRIES):
+        if await changes.found(scene, device, others) is not None:
+            return
+        await asyncio.sleep(1)
+    raise NotFounded(f"conversation {number} could not be founded")

@@ -91,6 +91,7 @@ class Receiving:
 
     def _say_ack(self, session: Session, message_ids: list[str]) -> None:
         self._scene.record(Acked(device=self._device.device_id, socket=session.name, message_ids=tuple(message_ids)))
+        session.acknowledged.update(message_ids)
         session.say([{"type": "ack", "message_ids": message_ids}])
 
     async def _resolve(self, conversation: str, first: int, last: int) -> None:

@@ -34,6 +34,8 @@ class Session:
         self.code: int | None = None
         self.reason = ""
         self.by_client = False
+        # What was acknowledged here. While the socket lives, the server has heard it.
+        self.acknowledged: set[str] = set()
         self.heard_empty = asyncio.Event()
         self.ended = asyncio.Event()
         self._subprotocol = subprotocol
