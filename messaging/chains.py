@@ -1,72 +1,79 @@
-"""Chains that a refusal broke: what one device sends in one conversation stays in order although the server itself refused some of it.
+"""The order of what a device says on one socket, also behind a failure.
 
-A client that does not wait for answers has more on the wire when it hears of a refusal. What was refused is expected again, in its order, and what
-comes instead of it is refused as well; but only for a moment, because a client may give a message up.
+The batcher keeps order among what it has queued. What the device had sent on before it heard of a failure may arrive when that queue is empty again:
+it is held off here, until the send that failed comes once more. One that was held off and is repeated itself says as much: answers keep their order,
+so the device has heard of the failure and goes on without that send.
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections import deque
+from typing import NamedTuple
 from uuid import UUID
 
-Chain = tuple[UUID, int]
+from conversations.planning import is_resendable
+from conversations.sends import Send
+from messaging.group_commit import Outcome
 
-# Longer than anything is on its way that was sent before the refusal could be read.
-EXPECTED_SECONDS = 1.0
-MOST_CHAINS = 10_000
-MOST_EXPECTED = 256
+# Remembered of one conversation: more than a device has on its way.
+MOST_HELD_OFF = 1000
 
 
-class BrokenChains:
-    """For each broken chain the client_message_ids that are expected again, each with the time of its refusal."""
+class _Place(NamedTuple):
+    """One send among all of the socket's, in the order in which they came."""
+
+    number: int
+    client_message_id: UUID
+
+
+class _Failed(NamedTuple):
+    """The first send that is to be repeated, and those that were held off since."""
+
+    place: _Place
+    held_off: set[UUID]
+
+
+class Chains:
+    """The sends of one socket, conversation by conversation."""
 
     def __init__(self) -> None:
-        self._expected: OrderedDict[Chain, deque[tuple[UUID, float]]] = OrderedDict()
+        self._number = 0
+        self._under_way: dict[UUID, deque[tuple[_Place, asyncio.Future[Outcome]]]] = {}
+        self._failed: dict[UUID, _Failed] = {}
 
-    def broke(self, chain: Chain, refused: Iterable[UUID]) -> None:
-        """These were refused so that they are going to be sent again, in this order, before anything that was refused earlier."""
-        now = asyncio.get_running_loop().time()
-        ids = list(refused)
-        expected = self._expected.setdefault(chain, deque())
-        kept = [one for one in expected if one[0] not in ids]
-        expected.clear()
-        expected.extend([*((one, now) for one in ids), *kept][:MOST_EXPECTED])
-        self._expected.move_to_end(chain)
-        self._forget_old(now)
-
-    def refuses(self, chain: Chain, client_message_id: UUID) -> bool:
-        """Whether something else of the chain has to come first. If so this one is expected after it."""
-        expected = self._still_expected(chain)
-        if not expected:
+    def may_go(self, send: Send) -> bool:
+        """Whether nothing in front of this send is still to be repeated. The repetition itself may go, and frees what comes behind it."""
+        self._settle(send.conversation_id)
+        failed = self._failed.get(send.conversation_id)
+        if failed is None:
+            return True
+        if send.client_message_id != failed.place.client_message_id and send.client_message_id not in failed.held_off:
+            if len(failed.held_off) < MOST_HELD_OFF:
+                failed.held_off.add(send.client_message_id)
             return False
-        if expected[0][0] == client_message_id:
-            self.came(chain, client_message_id)
-            return False
-        if len(expected) < MOST_EXPECTED and all(client_message_id != one for one, _ in expected):
-            expected.append((client_message_id, asyncio.get_running_loop().time()))
+        del self._failed[send.conversation_id]
         return True
 
-    def came(self, chain: Chain, client_message_id: UUID) -> None:
-        """This one is not expected any more."""
-        expected = self._expected.get(chain, deque())
-        for one in [one for one in expected if one[0] == client_message_id]:
-            expected.remove(one)
-        if not expected:
-            self._expected.pop(chain, None)
+    def went(self, send: Send, outcome: "asyncio.Future[Outcome]") -> None:
+        """The send is under way; or refused already, in front of others that still are."""
+        self._number += 1
+        place = _Place(self._number, send.client_message_id)
+        if outcome.done():
+            self._note(send.conversation_id, place, outcome.result())
+        else:
+            self._under_way.setdefault(send.conversation_id, deque()).append((place, outcome))
 
-    def _still_expected(self, chain: Chain) -> deque[tuple[UUID, float]]:
-        expected = self._expected.get(chain, deque())
-        late = asyncio.get_running_loop().time() - EXPECTED_SECONDS
-        while expected and expected[0][1] <= late:
-            expected.popleft()
-        if not expected:
-            self._expected.pop(chain, None)
-        return expected
+    def _settle(self, conversation_id: UUID) -> None:
+        """The batcher decides a device's sends in their order: only the first ones can have an outcome."""
+        under_way = self._under_way.get(conversation_id)
+        while under_way and under_way[0][1].done():
+            place, outcome = under_way.popleft()
+            self._note(conversation_id, place, outcome.result())
+        if not under_way:
+            self._under_way.pop(conversation_id, None)
 
-    def _forget_old(self, now: float) -> None:
-        """The chains that broke first have nobody coming any more; there are never too many."""
-        while self._expected:
-            chain, expected = next(iter(self._expected.items()))
-            if len(self._expected) <= MOST_CHAINS and max(at for _, at in expected) > now - EXPECTED_SECONDS:
-                break
-            del self._expected[chain]
+    def _note(self, conversation_id: UUID, place: _Place, outcome: Outcome) -> None:
+        """Of several that failed the first has to come first."""
+        if is_resendable(outcome):
+            failed = self._failed.setdefault(conversation_id, _Failed(place, set()))
+            if place < failed.place:
+                self._failed[conversation_id] = _Failed(place, failed.held_off)

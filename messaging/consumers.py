@@ -17,11 +17,12 @@ from uuid import UUID
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, StorageUnavailable
+from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, RetryInOrder, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
 from messaging import frames, handshakes, hints, mailboxes, receipts, sessions, window
 from messaging.buckets import TokenBuckets
+from messaging.chains import Chains
 from messaging.counts import counts
 from messaging.envelopes import Close, Envelope, Hint, Mailbox
 from messaging.frames import (
@@ -79,6 +80,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.Future[Outcome]] = set()
+        self._chains = Chains()
         self._tasks: list[asyncio.Task[None]] = []
         self._limit = TokenBuckets(
             rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0]
@@ -335,8 +337,13 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except ChatError as refusal:
             self._refuse(refusal, frame.ref)
             return
+        if not self._chains.may_go(send):
+            counts.refuse(RetryInOrder.code)
+            self._refuse(RetryInOrder(), frame.ref)
+            return
         assert self._runtime is not None  # noqa: S101  (set with the session)
         outcome = self._runtime.sending.begin(send, largest=LARGEST_SEND)
+        self._chains.went(send, outcome)
         self._unanswered.add(outcome)
         outcome.add_done_callback(partial(self._answer, send, frame.ref))
 

@@ -2,8 +2,6 @@
 
 A queue per conversation keeps order. While another process holds a conversation's row, its whole queue waits in front, in order, and no other
 conversation notices; held for too long, it gets a waiting transaction of its own, and the batcher leaves it alone until that one has ended.
-
-A chain (the sends of one device in one conversation) outlives its socket and its queue: see `chains`.
 """
 
 import asyncio
@@ -18,7 +16,6 @@ from conversations.catching_up import catch_up
 from conversations.entries import LogEntry
 from conversations.planning import is_resendable, refuse_all
 from conversations.sends import Committed, Send, Sent, Skipped
-from messaging.chains import BrokenChains
 from messaging.counts import counts
 
 logger = logging.getLogger(__name__)
@@ -46,11 +43,10 @@ Append = Callable[..., Awaitable[Committed]]
 class _Queued:
     """One send in the queue, and everybody who waits for its outcome."""
 
-    __slots__ = ("answer", "in_order", "send", "since")
+    __slots__ = ("answer", "send", "since")
 
-    def __init__(self, send: Send, *, in_order: bool) -> None:
+    def __init__(self, send: Send) -> None:
         self.send = send
-        self.in_order = in_order
         self.since = asyncio.get_running_loop().time()
         self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -87,24 +83,21 @@ class GroupCommit:
         self._catching_up: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing = False
-        self._broken = BrokenChains()
         # Oldest first. One timer for all of them: a timer each would cost every send more than the queue does.
         self._unanswered: OrderedDict[Key, _Queued] = OrderedDict()
         self._watch: asyncio.TimerHandle | None = None
 
-    def submit(self, send: Send, *, in_order: bool = True) -> asyncio.Future[Outcome]:
+    def submit(self, send: Send) -> asyncio.Future[Outcome]:
         """A future of the send's outcome, which comes within ANSWER_SECONDS whatever happens.
 
         Sends are ordered by the order of these calls. A send with a key that has no outcome yet shares that one's. Do not cancel the future:
-        others may wait for it. A send that is refused so that it is going to be sent again is, with `in_order`, expected again: see
-        `is_out_of_turn`, which is for the caller to ask.
+        others may wait for it.
         """
         key = send.key
         queued = self._unanswered.get(key)
         if queued is not None and not queued.answer.done():
             return queued.answer
-        self._broken.came(send.chain, send.client_message_id)
-        queued = _Queued(send, in_order=in_order)
+        queued = _Queued(send)
         self._unanswered[key] = queued
         self._unanswered.move_to_end(key)
         self._queues.setdefault(send.conversation_id, deque()).append(queued)
@@ -115,27 +108,15 @@ class GroupCommit:
             self._start(self._commit_while_queued())
         return queued.answer
 
-    def is_out_of_turn(self, send: Send) -> bool:
-        """Whether another send of its chain has to be sent again before this one; it is then expected after that."""
-        return self._broken.refuses(send.chain, send.client_message_id)
-
-    def refused(self, send: Send) -> None:
-        """The send was refused before it came here, so that it is going to be sent again: nothing of its chain may overtake it meanwhile."""
-        self._broken.broke(send.chain, [send.client_message_id])
-
     def _answer_overdue(self) -> None:
         """Forget what has an answer; give one to what has waited too long for it."""
         late = asyncio.get_running_loop().time() - ANSWER_SECONDS
-        overdue = []
         while self._unanswered:
             key, oldest = next(iter(self._unanswered.items()))
             if not oldest.answer.done() and oldest.since > late:
                 break
-            if not oldest.answer.done():
-                oldest.resolve(StorageUnavailable())
-                overdue.append(oldest)
+            oldest.resolve(StorageUnavailable())
             del self._unanswered[key]
-        self._expect_again(overdue)
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(WATCH_SECONDS, self._answer_overdue) if self._unanswered else None
 
@@ -188,7 +169,7 @@ class GroupCommit:
         while queue and queue[0].since < late:
             expired = queue.popleft()
             expired.resolve(StorageUnavailable())
-            self._fail_chains([expired])
+            self._fail_chain(expired.send)
         # Failing a chain may have emptied the queue, and taken it out, already.
         if not queue:
             self._queues.pop(conversation_id, None)
@@ -208,7 +189,6 @@ class GroupCommit:
 
     def _settle(self, batch: Sequence[_Queued], committed: Committed) -> None:
         skipped: OrderedDict[UUID, list[_Queued]] = OrderedDict()
-        failed = []
         for item, outcome in zip(batch, committed.outcomes, strict=True):
             if isinstance(outcome, Skipped):
                 skipped.setdefault(item.send.conversation_id, []).append(item)
@@ -216,8 +196,7 @@ class GroupCommit:
             self._held_since.pop(item.send.conversation_id, None)
             item.resolve(outcome)
             if is_resendable(outcome):
-                failed.append(item)
-        self._fail_chains(failed)
+                self._fail_chain(item.send)
         for conversation_id, items in skipped.items():
             if conversation_id in committed.behind:
                 self._let_catch_up(conversation_id)
@@ -268,43 +247,22 @@ class GroupCommit:
             self._committing = True
             self._start(self._commit_while_queued())
 
-    def _fail_chains(self, failed: Sequence[_Queued]) -> None:
-        """What the same devices have queued behind sends they are going to repeat must not overtake them; nor must what comes in a moment."""
-        chains = dict.fromkeys(item.send.chain for item in failed)
-        behind = [item for chain in chains for item in self._take_out(chain)]
-        for item in behind:
-            item.resolve(RetryInOrder())
-        self._expect_again([*failed, *behind])
-
-    def _take_out(self, chain: tuple[UUID, int]) -> list[_Queued]:
-        """Everything of the chain that is queued, taken out of the queue."""
-        queue = self._queues.get(chain[0], deque())
-        of_chain = [item for item in queue if item.send.chain == chain]
-        for item in of_chain:
-            queue.remove(item)
+    def _fail_chain(self, failed: Send) -> None:
+        """What the same device has queued behind a send it is going to repeat must not overtake it."""
+        queue = self._queues.get(failed.conversation_id)
         if not queue:
-            self._queues.pop(chain[0], None)
-        return of_chain
-
-    def _expect_again(self, failed: Sequence[_Queued]) -> None:
-        chains: dict[tuple[UUID, int], list[UUID]] = {}
-        for item in failed:
-            if item.in_order:
-                chains.setdefault(item.send.chain, []).append(item.send.client_message_id)
-        for chain, ids in chains.items():
-            self._broken.broke(chain, ids)
+            return
+        behind = [item for item in queue if item.send.chain == failed.chain]
+        for item in behind:
+            queue.remove(item)
+            item.resolve(RetryInOrder())
+        if not queue:
+            self._queues.pop(failed.conversation_id, None)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def answered(outcome: Outcome) -> asyncio.Future[Outcome]:
-    """A future of an outcome that is there already."""
-    answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    answer.set_result(outcome)
-    return answer
 
 
 def _prefix(queue: deque[_Queued]) -> list[_Queued]:

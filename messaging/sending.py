@@ -12,7 +12,7 @@ from conversations.sends import Send, Sent
 from messaging.buckets import TokenBuckets
 from messaging.counts import counts
 from messaging.frames import LARGEST_CIPHERTEXT, wire_time
-from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome, answered
+from messaging.group_commit import ANSWER_SECONDS, GroupCommit, Outcome
 
 LARGEST_LEAD_MS = 5 * 60 * 1000
 
@@ -28,19 +28,10 @@ class Sending:
         # Set while the outbox is at its cap: better an explicit refusal than a full disk.
         self.outbox_is_full = False
 
-    def begin(self, send: Send, *, largest: int, in_order: bool = True) -> asyncio.Future[Outcome]:
+    def begin(self, send: Send, *, largest: int) -> asyncio.Future[Outcome]:
         """A future of the outcome; refusals that need no database are there at once. Calls are ordered like `GroupCommit.submit`."""
-        refused = self._form_refusal(send, largest)
-        if refused is not None:
-            return _refusing(refused)
-        if in_order and self._commits.is_out_of_turn(send):
-            return _refusing(RetryInOrder())
-        refused = self._limit_refusal(send)
-        if refused is None:
-            return self._commits.submit(send, in_order=in_order)
-        if in_order:
-            self._commits.refused(send)
-        return _refusing(refused)
+        refused = self._refusal(send, largest)
+        return self._commits.submit(send) if refused is None else _refusing(refused)
 
     async def send_message(self, send: Send, *, largest: int) -> Sent:
         """Commit a send that keeps no order with others of its device. Raises its refusal.
@@ -49,16 +40,16 @@ class Sending:
         """
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest, in_order=False))
+                outcome: Outcome = await asyncio.shield(self.begin(send, largest=largest))
                 while isinstance(outcome, RetryInOrder):
-                    outcome = await asyncio.shield(self._commits.submit(send, in_order=False))
+                    outcome = await asyncio.shield(self._commits.submit(send))
         except TimeoutError as failure:
             raise StorageUnavailable from failure
         if isinstance(outcome, Sent):
             return outcome
         raise outcome
 
-    def _form_refusal(self, send: Send, largest: int) -> ChatError | None:
+    def _refusal(self, send: Send, largest: int) -> ChatError | None:
         if send.kind == MESSAGE and send.shared is None and any(item.ciphertext is None for item in send.messages):
             return InvalidRequest("A message needs a ciphertext for each device, or shared content.", field="messages")
         if (
@@ -68,7 +59,7 @@ class Sending:
             return TooLarge(limit="ciphertext", max=LARGEST_CIPHERTEXT)
         if send.size > largest:
             return TooLarge(limit="send", max=largest)
-        return _id_refusal(send)
+        return _id_refusal(send) or self._limit_refusal(send)
 
     def _limit_refusal(self, send: Send) -> ChatError | None:
         if self.outbox_is_full:
@@ -79,7 +70,9 @@ class Sending:
 
 def _refusing(refusal: ChatError) -> asyncio.Future[Outcome]:
     counts.refuse(refusal.code)
-    return answered(refusal)
+    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    outcome.set_result(refusal)
+    return outcome
 
 
 def _id_refusal(send: Send) -> ChatError | None:

@@ -1,194 +1,135 @@
-"""Alice pipelines: her phone does not wait for answers, and the server itself refuses what it has on the wire."""
+"""What one device says keeps its order behind a failure, also what was on its way when the failure was told."""
 
 import asyncio
-from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
 
 from accounts.ids import uuid7
-from accounts.wire.refusals import (
-    ChatError,
-    MismatchedDevices,
-    NotFound,
-    RateLimited,
-    StaleDevices,
-    StorageUnavailable,
-)
-from conversations.sends import Addressed, Send, Sender, Sent
-from messaging import chains
-from messaging.chains import BrokenChains
-from messaging.group_commit import GroupCommit
-from messaging.sending import Sending
-from tests.messaging.test_group_commit import ALICE, BOB, ScriptedLog
+from accounts.wire.refusals import InvalidRequest, MismatchedDevices, RateLimited, StorageUnavailable
+from conversations.sends import Send, Sender, Sent
+from messaging.chains import Chains
+from messaging.group_commit import Outcome
+from tests.cast import Installation
+from tests.messaging.conftest import Connect
+from tests.sockets import message
 
-LARGEST = 256 * 1024
+ALICE = Sender(uuid4(), 1, 1)
+WITH_BOB, WITH_CAROL = uuid4(), uuid4()
+
+
+def send(conversation_id: UUID = WITH_BOB) -> Send:
+    return Send(conversation_id=conversation_id, sender=ALICE, client_message_id=uuid7(), kind="message", messages=())
+
+
+class Socket:
+    """Alice's socket: her sends go out, and are answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.chains = Chains()
+        self.answers: dict[UUID, asyncio.Future[Outcome]] = {}
+
+    def say(self, said: Send, at_once: Outcome | None = None) -> bool:
+        """Whether it went."""
+        if not self.chains.may_go(said):
+            return False
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if at_once is not None:
+            answer.set_result(at_once)
+        self.answers[said.client_message_id] = answer
+        self.chains.went(said, answer)
+        return True
+
+    def answer(self, said: Send, outcome: Outcome) -> None:
+        self.answers[said.client_message_id].set_result(outcome)
 
 
 @pytest.fixture
-def log() -> ScriptedLog:
-    return ScriptedLog()
+async def alice() -> Socket:
+    return Socket()
 
 
-@pytest.fixture
-def sending(log: ScriptedLog, unlimited: None) -> Sending:
-    return Sending(GroupCommit(log.append, lambda entries: None))
+async def test_what_comes_behind_a_failure_waits_until_it_is_repeated(alice: Socket) -> None:
+    first, second = send(), send()
+    assert alice.say(first)
+    alice.answer(first, StorageUnavailable())
+    assert not alice.say(second), "it was on its way when Alice heard of the failure"
+    assert alice.say(first)
+    assert alice.say(second)
 
 
-@pytest.fixture
-def talk(sending: Sending) -> "Talk":
-    return Talk(sending)
+async def test_a_failure_counts_from_the_moment_it_is_decided_not_from_when_it_is_told(alice: Socket) -> None:
+    first = send()
+    alice.say(first)
+    alice.answer(first, MismatchedDevices())
+    # Nobody has had a turn in between: whoever waits for the answer has not seen it yet.
+    assert not alice.say(send())
 
 
-class Talk:
-    """Messages of one conversation, by number; sending one again is sending the same bytes."""
-
-    def __init__(self, sending: Sending) -> None:
-        self.sending = sending
-        self.id = uuid4()
-        self.messages: dict[tuple[Sender, int], Send] = {}
-
-    def message(self, number: int, sender: Sender = ALICE) -> Send:
-        return self.messages.setdefault(
-            (sender, number),
-            Send(
-                conversation_id=self.id,
-                sender=sender,
-                client_message_id=uuid7(),
-                kind="message",
-                messages=(Addressed(9, 1, b"x"),),
-            ),
-        )
-
-    async def send(self, number: int, sender: Sender = ALICE) -> str:
-        """The seq, or the code of the refusal."""
-        outcome = await self.sending.begin(self.message(number, sender), largest=LARGEST)
-        return str(outcome.seq) if isinstance(outcome, Sent) else str(getattr(outcome, "code", outcome))
-
-    async def send_over_http(self, number: int) -> str:
-        try:
-            return str((await self.sending.send_message(self.message(number), largest=LARGEST)).seq)
-        except ChatError as refusal:
-            return refusal.code
+async def test_of_two_failures_the_first_has_to_come_first(alice: Socket) -> None:
+    first, second = send(), send()
+    alice.say(first)
+    alice.say(second, at_once=RateLimited(retry_after=1))
+    alice.answer(first, StorageUnavailable())
+    assert not alice.say(second)
+    assert alice.say(first)
+    assert alice.say(second)
 
 
-Refusal = Callable[[], Exception]
+async def test_what_is_refused_for_good_lets_the_next_pass(alice: Socket) -> None:
+    first = send()
+    alice.say(first)
+    alice.answer(first, InvalidRequest())
+    assert alice.say(send())
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        lambda: MismatchedDevices(missing=[], extra=[]),
-        lambda: StaleDevices(stale=[]),
-        StorageUnavailable,
-    ],
-)
-async def test_what_was_on_the_wire_does_not_overtake_what_was_refused(
-    talk: Talk, log: ScriptedLog, refusal: Refusal
-) -> None:
-    log.refusals[talk.message(1).client_message_id] = refusal()
-    assert await talk.send(1) == refusal().code  # type: ignore[attr-defined]
-    assert [await talk.send(number) for number in (2, 3)] == ["RETRY_IN_ORDER"] * 2
-    log.refusals.clear()
-    assert [await talk.send(number) for number in (1, 2, 3, 4)] == ["1", "2", "3", "4"]
+async def test_a_device_that_gives_the_failed_one_up_repeats_the_next(alice: Socket) -> None:
+    first, second, third = send(), send(), send()
+    alice.say(first)
+    alice.answer(first, StorageUnavailable())
+    assert not alice.say(second)
+    assert not alice.say(third)
+    assert alice.say(second), "Alice has heard RETRY_IN_ORDER, and before that of the failure"
+    assert alice.say(third)
 
 
-async def test_what_is_sent_anew_waits_until_all_that_was_refused_has_come_again(talk: Talk, log: ScriptedLog) -> None:
-    log.refusals[talk.message(1).client_message_id] = MismatchedDevices(missing=[], extra=[])
-    await talk.send(1)
-    assert [await talk.send(number) for number in (2, 3)] == ["RETRY_IN_ORDER"] * 2
-    log.refusals.clear()
-    assert await talk.send(1) == "1"
-    assert [await talk.send(number) for number in (4, 3)] == ["RETRY_IN_ORDER"] * 2
-    assert [await talk.send(number) for number in (2, 3, 4)] == ["2", "3", "4"]
+async def test_an_earlier_failure_that_is_decided_later_keeps_what_was_held_off_behind_it(alice: Socket) -> None:
+    first, second, third = send(), send(), send()
+    alice.say(first)
+    alice.say(second, at_once=RateLimited(retry_after=1))
+    assert not alice.say(third)
+    alice.answer(first, StorageUnavailable())
+    assert alice.say(first)
+    assert alice.say(second)
+    assert alice.say(third)
 
 
-async def test_a_chain_that_is_refused_again_keeps_its_order(talk: Talk, log: ScriptedLog) -> None:
-    log.refusals[talk.message(1).client_message_id] = StorageUnavailable()
-    await talk.send(1)
-    await talk.send(2)
-    await talk.send(3)
-    log.gate.clear()
-    first = asyncio.ensure_future(talk.send(1))
-    await asyncio.sleep(0.01)
-    second = asyncio.ensure_future(talk.send(2))
-    await asyncio.sleep(0.01)
-    log.gate.set()
-    assert [await first, await second] == ["STORAGE_UNAVAILABLE", "RETRY_IN_ORDER"]
-    log.refusals.clear()
-    assert [await talk.send(number) for number in (3, 2)] == ["RETRY_IN_ORDER"] * 2
-    assert [await talk.send(number) for number in (1, 2, 3)] == ["1", "2", "3"]
+async def test_other_conversations_do_not_wait(alice: Socket) -> None:
+    first = send(WITH_BOB)
+    alice.say(first)
+    alice.answer(first, StorageUnavailable())
+    assert alice.say(send(WITH_CAROL))
+    assert not alice.say(send(WITH_BOB))
 
 
-async def test_a_message_that_is_given_up_stops_the_others_for_a_moment_only(
-    talk: Talk, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chains, "EXPECTED_SECONDS", 0.2)
-    log.refusals[talk.message(1).client_message_id] = MismatchedDevices(missing=[], extra=[])
-    await talk.send(1)
-    assert await talk.send(2) == "RETRY_IN_ORDER"
-    await asyncio.sleep(0.3)
-    assert await talk.send(2) == "1"
-
-
-async def test_behind_a_final_refusal_and_in_other_chains_everything_goes_on(talk: Talk, log: ScriptedLog) -> None:
-    log.refusals[talk.message(1).client_message_id] = NotFound()
-    assert [await talk.send(number) for number in (1, 2)] == ["NOT_FOUND", "1"]
-    log.refusals[talk.message(3).client_message_id] = StorageUnavailable()
-    await talk.send(3)
-    assert await talk.send(1, BOB) == "2"
-    assert await Talk(talk.sending).send(1) == "1"
-
-
-async def test_a_send_beyond_the_rate_is_not_overtaken(talk: Talk, log: ScriptedLog) -> None:
-    limited = [RateLimited(retry_after=0.1), None]
-    talk.sending._limit_refusal = lambda send: limited.pop(0) if limited else None  # type: ignore[method-assign]
-    assert [await talk.send(number) for number in (1, 2)] == ["RATE_LIMITED", "RETRY_IN_ORDER"]
-    assert [await talk.send(number) for number in (1, 2)] == ["1", "2"]
-
-
-async def test_sends_over_http_neither_keep_an_order_nor_break_one(talk: Talk, log: ScriptedLog) -> None:
-    log.refusals[talk.message(1).client_message_id] = MismatchedDevices(missing=[], extra=[])
-    assert await talk.send_over_http(1) == "MISMATCHED_DEVICES"
-    assert await talk.send(2) == "1"
-    await talk.send(1)
-    assert await talk.send(3) == "RETRY_IN_ORDER"
-    assert await talk.send_over_http(4) == "2"
-    log.refusals.clear()
-    assert await talk.send_over_http(1) == "3", "it came again, another way"
-    assert await talk.send(3) == "4"
-
-
-async def test_sends_that_nobody_answered_in_time_are_expected_in_their_order(
-    talk: Talk, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("messaging.group_commit.ANSWER_SECONDS", 0.05)
-    log.gate.clear()
-    answers = await asyncio.gather(*(talk.send(number) for number in (1, 2)))
-    assert answers == ["STORAGE_UNAVAILABLE"] * 2
-    assert await talk.send(3) == "RETRY_IN_ORDER"
-    log.gate.set()
-
-
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "MOST_CHAINS", 5)
-    monkeypatch.setattr(chains, "MOST_EXPECTED", 3)
-    broken = BrokenChains()
-    first = uuid4(), 1
-    for number in range(20):
-        broken.broke(first if number == 0 else (uuid4(), 1), [UUID(int=number)])
-    assert len(broken._expected) == 5
-    assert not broken.refuses(first, uuid4())
-    last = next(reversed(broken._expected))
-    assert all(broken.refuses(last, uuid4()) for _ in range(10))
-    assert len(broken._expected[last]) == 3
-
-
-async def test_chains_nobody_comes_back_to_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "EXPECTED_SECONDS", 0.02)
-    broken = BrokenChains()
+async def test_what_succeeded_is_forgotten(alice: Socket) -> None:
     for _ in range(10):
-        broken.broke((uuid4(), 1), [uuid4()])
-    await asyncio.sleep(0.03)
-    broken.broke((uuid4(), 1), [uuid4()])
-    assert len(broken._expected) == 1
+        said = send()
+        alice.say(said)
+        alice.answer(said, Sent(1, 1, 1))
+    assert alice.say(send())
+    assert [len(under_way) for under_way in alice.chains._under_way.values()] == [1]
+
+
+async def test_over_a_socket_the_second_message_does_not_overtake_the_first(
+    connect: Connect, alice_phone: Installation, bob_phone: Installation, alice_and_bob: UUID
+) -> None:
+    first, second = message(alice_and_bob, [bob_phone]), message(alice_and_bob, [bob_phone])
+    async with connect(alice_phone) as alice:
+        assert (await alice.ask(first | {"messages": []}))["error_code"] == "MISMATCHED_DEVICES"
+        assert (await alice.ask(second))["error_code"] == "RETRY_IN_ORDER"
+        assert (await alice.ask(first))["seq"] == 1
+        assert (await alice.ask(second))["seq"] == 2
+        assert (await alice.ask(message(alice_and_bob, [bob_phone]) | {"messages": []}))["type"] == "error"
+    async with connect(alice_phone) as alice:
+        assert (await alice.ask(message(alice_and_bob, [bob_phone])))["seq"] == 3, "a new socket begins anew"
