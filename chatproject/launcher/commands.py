@@ -30,6 +30,12 @@ COMMANDS = {
     "restart": Command(
         "restart the web workers of the running installation, one after the other", "restart", dev=False
     ),
+    "accept-restore": Command(
+        "after PostgreSQL was restored: go on above what the message store has; arguments go to manage.py accept_restore",
+        "accepting",
+        dev=False,
+        takes_arguments=True,
+    ),
     "test": Command("run the tests on servers of their own; arguments go to pytest", "testing", takes_arguments=True),
     "check": Command("formatting, lint, imports, types, Django's checks", "checking"),
     "bench": Command("run the benchmarks on servers of their own; arguments go to them", "bench", takes_arguments=True),
@@ -72,7 +78,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def usage() -> str:
-    lines = [f"  {name:<8} {command.promise}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<14} {command.promise}" for name, command in COMMANDS.items()]
     return "\n".join(["usage: python3 -m chatproject.launcher COMMAND [arguments]", "", *lines])
 
 
