@@ -66,5 +66,7 @@ def test_one_line_repeats_a_schedule_and_the_table_says_whether_all_is_as_it_mus
 ) -> None:
     assert main([RECOMMENDED, "7"]) == 0
     assert capsys.readouterr().out == f"{by_chance(VARIANTS[RECOMMENDED].rules, 7)!r}\n"
+    assert main([RARE[0], "116"]) == 0
+    assert "lost=1" in capsys.readouterr().out
     assert main(["1"]) == 1, "one schedule does not show what each rule is for"
     assert len(capsys.readouterr().out.splitlines()) == len(VARIANTS) + 1

@@ -2,17 +2,19 @@
 
 import sys
 import time
+from itertools import islice
 
 from tests.faults.model.rules import ALL_KEPT, COSTLY, RARE, VARIANTS
 from tests.faults.model.schedules import Outcome, by_chance
 from tests.faults.model.systematic import outcomes
 
 SCHEDULES = 600
+ALL_TRIED = (*RARE, "prompt")
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) == 2:
-        say(repr(by_chance(VARIANTS[arguments[0]].rules, int(arguments[1]))))
+        say(repr(_again(arguments[0], int(arguments[1]))))
         return 0
     return table(int(arguments[0]) if arguments else SCHEDULES)
 
@@ -33,9 +35,16 @@ def table(schedules: int) -> int:
     return 0 if is_good else 1
 
 
+def _again(name: str, number: int) -> Outcome:
+    """The schedule of a seed; of those that are all tried, the one of this number."""
+    if name in ALL_TRIED:
+        return next(islice((outcome for _, outcome in outcomes(VARIANTS[name].rules)), number, None))
+    return by_chance(VARIANTS[name].rules, number)
+
+
 def _found(name: str, schedules: int) -> list[Outcome]:
     rules = VARIANTS[name].rules
-    if name in RARE or name == "prompt":
+    if name in ALL_TRIED:
         return [outcome for _, outcome in outcomes(rules)]
     return [by_chance(rules, seed) for seed in range(schedules)]
 
