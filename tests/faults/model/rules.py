@@ -53,7 +53,6 @@ VARIANTS = {
     RECOMMENDED: Variant(Rules(), "all rules; 30 % of hints lost, workers die and stop"),
     "no_hints": Variant(Rules(hints_lost=1), "all rules; Redis loses everything"),
     "prompt": Variant(PROMPT, "all rules, no faults: without a sweep too, nothing waits"),
-    "drain_clock": Variant(Rules(drain_ahead=300), "all rules; a drain's clock far ahead"),
     "1_sequence_id": Variant(
         Rules(position="sequence", cursor="max_seen"), "a number taken before the commit, and a cursor"
     ),
@@ -76,7 +75,7 @@ VARIANTS = {
     "cursor_incomplete_pass": Variant(Rules(cursor="in_flight"), "the cursor moves without a complete pass"),
 }
 # The 14th looks as good as the protocol as long as nothing stops: it is there to be compared with the two after it.
-ALL_KEPT = (RECOMMENDED, "no_hints", "prompt", "drain_clock", "14_lag_cursor")
+ALL_KEPT = (RECOMMENDED, "no_hints", "prompt", "14_lag_cursor")
 # Nothing is lost with it; acknowledged rows come back.
 COSTLY = ("10_worker_clock",)
 # So rare that schedules by chance would need thousands: these are found by trying all of a small one.
