@@ -130,7 +130,10 @@ class Matrix:
         in_flight = self._stage.observer.in_flight(hit.at, off)
         name, kind = f"point {len(self.outcomes) + 1}", f"failpoint {case}"
         writer = self._stage.writer
-        writer.write(FaultOn(at=hit.at, fault=name, kind=kind, target=hit.process, in_flight=in_flight))
+        freezes = case.action in ("stop", "delay")
+        writer.write(
+            FaultOn(at=hit.at, fault=name, kind=kind, target=hit.process, in_flight=in_flight, freezes=freezes)
+        )
         writer.write(FailpointHit(at=hit.at, name=case.point, action=case.action, process=hit.process))
         writer.write(FaultOff(at=off, fault=name))
         writer.flush()

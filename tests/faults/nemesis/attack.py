@@ -80,7 +80,16 @@ class Nemesis:
         for fault, on, off in ended:
             name = f"{len(self.done) + 1}"
             in_flight = self._observer.in_flight(on, off)
-            events.append(FaultOn(at=on, fault=name, kind=fault.kind, target=fault.target, in_flight=in_flight))
+            events.append(
+                FaultOn(
+                    at=on,
+                    fault=name,
+                    kind=fault.kind,
+                    target=fault.target,
+                    in_flight=in_flight,
+                    freezes=fault.freezes,
+                )
+            )
             events.append(FaultOff(at=off, fault=name))
             done = Done(kind=fault.kind, target=fault.target, on=on, off=off, in_flight=in_flight, recovery=recovery)
             self.done.append(done)

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from tests.faults.installation import Handle, Installation
 from tests.faults.installation.disks import fill, free
 from tests.faults.nemesis.clocks import WrongClock
 from tests.faults.nemesis.proxy import BLACK_HOLE, Link, Proxies, Weather
+from tests.faults.nemesis.routes import WEB
 
 BACK_SECONDS = 90.0
 SHORT, LONG = (0.5, 3.0), (5.0, 15.0)
+# Smaller ones would test the proxy.
+PIECE_BYTES = 50
 Span = tuple[float, float]
 
 
@@ -33,6 +36,8 @@ class Fault:
     begin: Callable[[], None]
     end: Callable[[], None] = _nothing
     span: Span = SHORT
+    # A web worker, or the way to it, cannot answer meanwhile.
+    freezes: bool = False
 
 
 def catalogue(installation: Installation, proxies: Proxies, clock: WrongClock | None) -> list[Fault]:
@@ -108,7 +113,7 @@ class _Back:
 def _workers(installation: Installation) -> Iterator[Fault]:
     for worker in installation.workers:
         yield _killed("worker killed", worker)
-        yield _stopped("worker stopped", worker, (5.0, 30.0))
+        yield replace(_stopped("worker stopped", worker, (5.0, 30.0)), freezes=True)
         yield _killed("worker restarted", worker, signal.SIGTERM)
     yield _away("all workers killed", installation.workers, SHORT)
     for finisher in installation.finishers:
@@ -204,10 +209,17 @@ def _network(link: Link) -> Iterator[Fault]:
         "black hole": BLACK_HOLE,
         "deaf server": Weather(to_server=False),
         "deaf client": Weather(to_client=False),
-        "network in pieces": Weather(piece=7),
+        "network in pieces": Weather(piece=PIECE_BYTES),
     }
     for kind, weather in bad.items():
-        yield Fault(kind=kind, target=link.name, begin=partial(link.set, weather), end=link.clear, span=LONG)
+        yield Fault(
+            kind=kind,
+            target=link.name,
+            begin=partial(link.set, weather),
+            end=link.clear,
+            span=LONG,
+            freezes=link.name == WEB,
+        )
     yield Fault(kind="connections cut", target=link.name, begin=lambda: _ignore(link.cut()))
     yield Fault(
         kind="connections half closed",
