@@ -28,6 +28,10 @@ class WrongClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # What else it does for threads that wait makes Python's spin: each waits for the interpreter's lock with a time-out.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+            # Processes would wait for each other at every look at the clock, also for one that was killed there.
+            "FAKETIME_DISABLE_SHM": "1",
         }
 
     def shift(self, seconds: int) -> None:
