@@ -1,5 +1,6 @@
 """File systems of their own for the stores that write, small enough to be filled. Only root can mount them."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.faults.installation.stores import Stores
 
 BALLAST = "ballast"
+LARGEST_STEP, SMALLEST_STEP = 256 * 1024 * 1024, 4096
 
 
 def can_mount() -> bool:
@@ -45,10 +47,17 @@ def unmount(place: Path) -> None:
 
 
 def fill(place: Path) -> None:
-    """Take all room there is left. The disk stays full until `free`."""
+    """Take all room there is left, however much others take meanwhile. The disk stays full until `free`."""
     with (place / BALLAST).open("wb") as file:
-        status = os.statvfs(place)
-        os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize))
+        size, step = 0, LARGEST_STEP
+        while step >= SMALLEST_STEP:
+            try:
+                os.posix_fallocate(file.fileno(), size, step)
+                size += step
+            except OSError as full:
+                if full.errno != errno.ENOSPC:
+                    raise
+                step //= 2
 
 
 def free(place: Path) -> None:
