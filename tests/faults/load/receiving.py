@@ -3,6 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
+from waypost_client.ordering import NO_MEMBER
+
 from tests.faults.history import Acked
 from tests.faults.load.inbox import has_content
 from tests.faults.load.scene import Scene
@@ -107,8 +109,8 @@ class Receiving:
         query: Frame = {"from": first, "to": last}
         answer = await self._device.call("GET", f"conversations/{conversation}/resolve", **query)
         if answer.status == 404:
-            # Not a member any more: nothing of this range will come.
-            items: list[Frame] = [{"seq": seq, "state": "not_for_you"} for seq in range(first, last + 1)]
+            # Not a member any more. What was said before is still on its way by mailbox.
+            items: list[Frame] = [{"seq": seq, "state": NO_MEMBER} for seq in range(first, last + 1)]
         elif answer.code:
             return
         else:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from .events import Kept, Message, Missing, SystemEvent, Unreadable, decode, encode
-from .ordering import Lane, Verdict
+from .ordering import NO_MEMBER, Lane, Verdict
 from .payload import BadPayload, unpack
 from .peers import Peers
 from .sessions import Address, Reason, Sessions, Undecryptable, binding
@@ -284,7 +284,10 @@ def _has_content(envelope: Envelope) -> bool:
 
 
 def _verdict(item: Resolved, lane: Lane) -> Verdict:
-    """A committed seq is waited for, unless the server has emptied it: then only as long as it might still be on its way."""
+    """A committed seq is waited for. One that the server has emptied, or of which a former member hears nothing, only as
+    long as it might still be on its way."""
+    if item.state == NO_MEMBER:
+        return Verdict.NOT_FOR_YOU if lane.asked_enough else Verdict.COMMITTED
     if item.state in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item.state)
     emptied = item.envelope is not None and not _has_content(item.envelope)

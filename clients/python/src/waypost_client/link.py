@@ -16,6 +16,7 @@ from .connection import MSGPACK, Connection, Frame
 from .errors import ConnectedElsewhere, Disconnected, Refused, SignedOut, Unreachable
 from .events import CaughtUp, Connected, ConnectionLost, Degraded, DevicesChanged, Live, Receipt, Typing
 from .inbox import Inbox
+from .ordering import NO_MEMBER
 from .outbox import Outgoing
 from .state import State
 from .values import Envelope, Resolved, Sent
@@ -201,8 +202,8 @@ class Link:
         except Refused as refusal:
             if refusal.code != "NOT_FOUND":
                 return
-            # Not a member any more: nothing of this range will come.
-            items = tuple(Resolved(seq=seq, state="not_for_you") for seq in range(first, last + 1))
+            # Not a member any more. What was said before is still on its way by mailbox.
+            items = tuple(Resolved(seq=seq, state=NO_MEMBER) for seq in range(first, last + 1))
         except Unreachable:
             return
         kept = self._inbox.answers(conversation_id, items, asyncio.get_running_loop().time())
