@@ -287,6 +287,26 @@ def test_reordered_is_an_answered_message_behind_one_that_was_sent_later(story: 
     assert story.judged().verdicts == {Verdict.REORDERED}
 
 
+def test_an_own_message_whose_answer_was_lost_for_a_while_keeps_its_place(story: Told) -> None:
+    story.say(2)
+    story.finish()
+    first, second = (event for event in story.all(Shown) if event.own)
+    story.events.remove(first)
+    gone_on = Skipped(
+        at=second.at,
+        device=first.device,
+        conversation=first.conversation,
+        from_seq=first.seq,
+        to_seq=first.seq,
+        why="not_for_you",
+    )
+    story.events.insert(story.events.index(second), gone_on)
+    story.events.insert(story.events.index(second) + 1, replace(first, at=second.at, late=True))
+    assert story.judged().verdicts == set()
+    story.change(story.events[story.events.index(second) + 1], own=False)
+    assert Verdict.REORDERED in story.judged().verdicts
+
+
 # --- I6, I14: leaked, unlinked --------------------------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ def _one_view(
     *,
     is_drained: bool,
 ) -> Iterator[Violation]:
-    shown, place = set(view.shown), f"{conversation.id}, device {device_id}"
+    shown, place = {*view.shown, *view.confirmed}, f"{conversation.id}, device {device_id}"
     yield from _foreign(conversation, device_id, device, own, view)
     for installation in (*view.former, view.shown):
         yield from _order(installation, place)

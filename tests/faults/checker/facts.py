@@ -37,12 +37,16 @@ class Device(msgspec.Struct):
 
 
 class View(msgspec.Struct):
-    """What one device got and showed of one conversation, in the order it did. `former`: what its former installations showed."""
+    """What one device got and showed of one conversation, in the order it did. `former`: what its former installations showed.
+
+    `confirmed`: own messages the device learnt the place of only after it had gone on, because the answer had been lost.
+    """
 
     received: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     received_at: "array[float]" = msgspec.field(default_factory=lambda: array("d"))
     shown: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     former: "list[array[int]]" = []
+    confirmed: set[int] = set()
     skipped: list[tuple[int, int]] = []
     excused: list[tuple[int, int]] = []
 
@@ -168,7 +172,7 @@ class Facts:
         for (device_id, _), view in self.views.items():
             if device_id == event.device:
                 view.former.append(view.shown)
-                view.shown, view.skipped, view.excused = array("q"), [], []
+                view.shown, view.confirmed, view.skipped, view.excused = array("q"), set(), [], []
 
     def _unlink_answered(self, device: Device, device_id: str, outcome: str) -> None:
         """A refused unlink was none, unless there is another one."""
@@ -240,7 +244,12 @@ class Facts:
         self.lateness.acked(event)
 
     def _shown(self, event: h.Shown) -> None:
-        self.views[event.device, event.conversation].shown.append(event.seq)
+        view = self.views[event.device, event.conversation]
+        if event.own and event.late and event.seq not in view.confirmed:
+            # Written before what stands above it, and seen there all the time: the answer changes its mark, not its place.
+            view.confirmed.add(event.seq)
+        else:
+            view.shown.append(event.seq)
         self.counts["shown"] += 1
 
     def _skipped(self, event: h.Skipped) -> None:
