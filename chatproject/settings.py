@@ -208,12 +208,18 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {
+        "no_refusals": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 503,
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "cassandra": {"level": "WARNING"},
-        # Django's request log names the paths of refused calls; a refusal is no event in the server's life.
-        "django.request": {"level": "ERROR"},
+        # Django's request log names the paths of refused calls; a refusal is no event in the server's life, while a store is away least of all.
+        "django.request": {"level": "ERROR", "filters": ["no_refusals"]},
         # Whoever names another host is refused; a traceback for each would let strangers fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

@@ -1,5 +1,6 @@
 """What strangers do leaves no traces in the log, and the log stops nobody."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -39,3 +40,11 @@ print("alive")
             check=False,
         )
     assert ended.stdout == b"alive\n"
+
+
+@pytest.mark.parametrize(("status", "is_logged"), [(503, False), (500, True)])
+def test_a_refusal_is_no_event_and_a_failure_is(status: int, is_logged: bool) -> None:  # noqa: FBT001
+    assert settings.LOGGING["loggers"]["django.request"]["filters"] == ["no_refusals"]
+    record = logging.LogRecord("django.request", logging.ERROR, __file__, 1, "what happened", (), None)
+    record.status_code = status
+    assert settings.LOGGING["filters"]["no_refusals"]["callback"](record) is is_logged
