@@ -13,7 +13,7 @@ from accounts.ids import uuid7
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.positions import POSITION
 from accounts.wire.refusals import InvalidRequest
-from conversations import invitees, log, planning
+from conversations import invitees, log, planning, sources
 from conversations.allocation import Head
 from conversations.audience import AUDIENCE, audiences
 from conversations.changes import JOIN, Change, Description, announce, described, once_more
@@ -110,7 +110,7 @@ async def _found_group(conn: Connection, founder: Sender, description: Descripti
         await log.tell(conn, JOIN, [conversation_id, list(people), roles, _from_the_start(people)])
         now = await log.ask(conn, log.MOMENT, [1])
         audience = await log.ask(conn, AUDIENCE, [[conversation_id]])
-    head = Head(conversation_id, GROUP, "default", 1, 0, 0)
+    head = Head(conversation_id, GROUP, sources.DEFAULT, 1, 0, 0)
     everybody = audiences(await audience.fetchall())[conversation_id]
     made = Change()
     facts = {"user_ids": [str(user_id) for user_id in people]}

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.ids import uuid7
+from conversations import sources
 
 
 class Conversation(models.Model):
@@ -32,7 +33,7 @@ class Conversation(models.Model):
     # The two members of a direct conversation, smaller id first: one conversation per pair.
     direct_low = models.UUIDField(null=True, blank=True)
     direct_high = models.UUIDField(null=True, blank=True)
-    source = models.CharField(max_length=40, default="default")
+    source = models.CharField(max_length=40, default=sources.DEFAULT)
     source_since_seq = models.BigIntegerField(default=1)
     next_seq = models.BigIntegerField(default=1)
     last_message_id = models.BigIntegerField(default=0)
@@ -116,7 +117,7 @@ class LedgerRow(models.Model):
     position = models.BigIntegerField()
     kept_ms = models.BigIntegerField()
     expires_ms = models.BigIntegerField(null=True)
-    source = models.CharField(max_length=40, default="default")
+    source = models.CharField(max_length=40, default=sources.DEFAULT)
 
     class Meta:
         db_table = "conversations_ledger"
@@ -157,7 +158,7 @@ class OutboxRow(models.Model):
     pk = models.CompositePrimaryKey("conversation_id", "seq")
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_index=False, db_constraint=False)
     seq = models.BigIntegerField()
-    source = models.CharField(max_length=40, default="default")
+    source = models.CharField(max_length=40, default=sources.DEFAULT)
     position = models.BigIntegerField()
     kept_ms = models.BigIntegerField()
     claimed_until = models.DateTimeField()

@@ -5,9 +5,9 @@ import contextlib
 import logging
 
 from accounts.wire.refusals import StorageUnavailable
-from conversations import outbox
+from conversations import outbox, sources
 from messaging.counts import counts
-from messaging.relay import SOURCE, Relay
+from messaging.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Finisher:
         """Whether something was done, so that it is worth looking again at once."""
         self.idle.clear()
         try:
-            claimed = await outbox.claim(SOURCE, limit=BATCH)
+            claimed = await outbox.claim(sources.DEFAULT, limit=BATCH)
             if claimed.unreadable:
                 await outbox.set_aside(claimed.unreadable, reason="unreadable")
             is_done = await self._relay.finish(claimed.entries)

@@ -13,14 +13,13 @@ from weakref import WeakKeyDictionary
 
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
-from conversations import outbox
+from conversations import outbox, sources
 from conversations.outbox import Look, Watermark
 from messaging.acks import Acknowledged, AckWriter
 from messaging.counts import counts
 from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, Unreadable
 from messaging.gaps import GapTeller
 from messaging.receipts import delivered
-from messaging.relay import SOURCE
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
 from messaging.undeposited import Undeposited
@@ -276,7 +275,7 @@ class Delivery:
     async def _watermark(self) -> Watermark | None:
         """None while PostgreSQL is down: draining goes on, the cursor stays."""
         try:
-            return await outbox.watermark(SOURCE, self._session.user_id)
+            return await outbox.watermark(sources.DEFAULT, self._session.user_id)
         except StorageUnavailable:
             return None
 

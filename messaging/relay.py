@@ -23,7 +23,6 @@ from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailabl
 
 logger = logging.getLogger(__name__)
 
-SOURCE = "default"
 # Deposits begin while the claim that came with the commit has at least a second left.
 OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
