@@ -36,8 +36,11 @@ Probe = Callable[[], Awaitable[None]]
 class Prober:
     """Keeps the condition of one process up to date."""
 
-    def __init__(self, condition: Condition, probes: Mapping[Store, Probe]) -> None:
-        """A probe returns when its store is well, and raises one of UNWELL, or takes too long, when it is not."""
+    def __init__(
+        self, condition: Condition, probes: Mapping[Store, Probe], answered: Callable[[Store], None] = lambda _: None
+    ) -> None:
+        """A probe returns when its store is well, and raises one of UNWELL, or takes too long, when it is not. `answered` hears of each answer."""
+        self._answered = answered
         self._condition = condition
         self._probes = probes
         self._doubts = {store: asyncio.Event() for store in probes}
@@ -86,6 +89,7 @@ class Prober:
                 self._condition.missed(store)
         else:
             self._condition.answered(store, latency_ms=round((loop.time() - began) * 1000, 1))
+            self._answered(store)
 
 
 class StoreProbes:

@@ -14,7 +14,7 @@ from conversations import backlog, log
 from conversations.entries import LogEntry
 from messaging import hints, pruning, receipts
 from messaging.acks import Acknowledged, AckWriter
-from messaging.condition import MESSAGES, POSTGRESQL, Condition
+from messaging.condition import MESSAGES, POSTGRESQL, Condition, Store
 from messaging.counts import Counts, counts
 from messaging.finisher import Finisher
 from messaging.frames import DegradedFrame
@@ -42,7 +42,7 @@ class Runtime:
     def __init__(self) -> None:
         self.condition = Condition(self._condition_changed)
         self._probes = StoreProbes(message_store())
-        self._prober = Prober(self.condition, self._probes.by_store)
+        self._prober = Prober(self.condition, self._probes.by_store, self._probe_answered)
         self.store = ObservedStore(
             message_store(),
             answered=partial(self._prober.heard, MESSAGES),
@@ -115,6 +115,11 @@ class Runtime:
 
     def _doubt_postgresql(self, **_: Any) -> None:
         self._prober.doubt(POSTGRESQL)
+
+    def _probe_answered(self, store: Store) -> None:
+        """The relay finds out by itself that its store is back only when it has something to finish: others may be quicker, each time."""
+        if store == MESSAGES:
+            self.relay.store_is_down = False
 
     def _condition_changed(self) -> None:
         """Tell everybody who is connected. Nobody waits for a PostgreSQL that is known to be away."""

@@ -17,6 +17,7 @@ from messaging.store.protocol import StoreUnavailable
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
 from tests.sockets import DeviceSocket, message
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
 
@@ -100,3 +101,13 @@ async def test_the_message_store_goes_while_a_device_talks_and_comes_back(
         await bob.envelopes(1)
         store.is_shut = False
         assert [await told(alice), await told(bob)] == [[], []]
+
+
+async def test_a_process_with_nothing_to_finish_learns_that_the_store_is_back_too(
+    store: ShutStore, connect: Connect, alice_phone: Installation
+) -> None:
+    """Another process may take over everything: this one would go on leaving its messages to it."""
+    async with connect(alice_phone):
+        relay = (await runtime.running()).relay
+        relay.store_is_down = True
+        await until(lambda: not relay.store_is_down)
