@@ -6,6 +6,7 @@ from xdist.scheduler import LoadScopeScheduling
 GROUPS = (
     ("tests/acceptance", "cassandra", "a house with Cassandra"),
     ("tests/acceptance", "", "a house with PostgreSQL"),
+    ("tests/faults/test_runs.py", "", "a run under faults"),
     ("tests/launcher", "", "the launcher"),
     ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
     ("tests/messaging/store/test_cassandra", "", "the keyspace"),

@@ -53,7 +53,8 @@ def _tell(played: parts.Played) -> None:
     whole = [figures for figures in played.figures if figures["build"] == "whole"]
     if whole:
         say(report.table(whole))
-        say(f"\n  Written to {os.path.relpath(report.write(played.figures))}")
+        if all(figures["run"] != options.SMOKE for figures in whole):
+            say(f"\n  Written to {os.path.relpath(report.write(played.figures))}")
         say(f"\n  {headline(whole)}")
     for line in played.said:
         say(f"  {line}")

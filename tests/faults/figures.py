@@ -26,7 +26,7 @@ def figures(run: Run, report: Report) -> Figures:
         "entries": found.entries,
         "envelopes_received": found.received,
         "shown": found.shown,
-        "redeliveries_per_shown": f"{found.redeliveries_per_shown:.3f}",
+        "redeliveries_per_shown": f"{_repeated(run) / max(found.shown, 1):.3f}",
         "receipts": found.receipts,
     }
     wrong = {str(verdict.value): report.counts[verdict] for verdict in Verdict} | {
@@ -47,6 +47,11 @@ def figures(run: Run, report: Report) -> Figures:
 
 def _text(values: dict[str, object]) -> Figures:
     return {name: str(value) for name, value in values.items()}
+
+
+def _repeated(run: Run) -> int:
+    """Envelopes that a device had already. Own messages are shown and never received, so the checker's counts do not tell."""
+    return int(run.statuses[-1].get("repeated", 0)) if run.statuses else 0
 
 
 def _of_faults(run: Run) -> Figures:

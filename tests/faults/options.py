@@ -9,6 +9,8 @@ from tests.faults.installation import CASSANDRA, CASSANDRA3, LAYOUTS
 
 MODEL, SIMULATION, MATRIX, NEMESIS, BUILDS = "model", "simulation", "matrix", "nemesis", "builds"
 PARTS = (MODEL, SIMULATION, MATRIX, NEMESIS, BUILDS)
+# A minute for the test suite. Its figures are not kept.
+SMOKE = "smoke"
 SHORT_MINUTES, FULL_MINUTES = 3.0, 30.0
 
 
@@ -33,7 +35,7 @@ def parse(arguments: Sequence[str]) -> Options:
         prog="make faults ARGS=…", description="The message guarantee, attacked: what is lost, doubled, late or leaked."
     )
     add = parser.add_argument
-    add("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; default: all of them")
+    add("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)} (default: all of them); {SMOKE}")
     add("--full", action="store_true", help="three Cassandra nodes, half an hour of faults, also two at a time")
     add("--layout", choices=LAYOUTS, help="where messages are kept (default: cassandra, with --full cassandra3)")
     add("--seed", type=int, default=1, help="the seed of load and faults (default 1)")
@@ -59,7 +61,7 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     add("--build", choices=NAMES, default="", metavar="NAME", help=f"break this rule: {', '.join(NAMES)}")
     asked = parser.parse_args(arguments)
-    unknown = set(asked.parts) - set(PARTS)
+    unknown = set(asked.parts) - {*PARTS, SMOKE}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return Options(

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatproject.launcher.console import say
-from tests.faults import runs
+from tests.faults import programs, runs, storm
+from tests.faults.broken import NAMES
 from tests.faults.checker import Report, check
 from tests.faults.failpoints import matrix
 from tests.faults.figures import Figures, figures
-from tests.faults.options import MATRIX, NEMESIS, Options
+from tests.faults.options import BUILDS, MATRIX, MODEL, NEMESIS, SIMULATION, SMOKE, Options
 from tests.faults.runs import Run
 from tests.faults.stage import RUNS, Order
 
@@ -25,7 +26,17 @@ CROWD = {
     "membership_every": 5.0,
 }
 LARGE_CROWD = CROWD | {"users": 40, "guests": 10, "conversations": 40, "largest": 10, "rate": 45.0}
+SMOKE_KINDS = (
+    "worker killed",
+    "worker stopped",
+    "Valkey emptied",
+    "Valkey killed",
+    "PostgreSQL restarted",
+    "connections cut",
+)
 TOGETHER = 0.25
+# Most are caught within a few dozen.
+BUILD_SEEDS = 400
 
 
 @dataclass
@@ -46,11 +57,65 @@ class Played:
 def play(asked: Options) -> Played:
     """Every part that is asked for."""
     played = Played()
+    if MODEL in asked.parts:
+        _by_itself(played, programs.MODEL, [], "the model found a rule that is not needed, or not enough")
+    if SIMULATION in asked.parts:
+        broken = ["--break", asked.build] if asked.build else []
+        wanted = "a story of the simulation broke a promise" if not asked.build else f"{asked.build} was not caught"
+        _by_itself(
+            played, programs.SIMULATION, ["--first", str(asked.seed), "--seeds", str(asked.seeds), *broken], wanted
+        )
     if MATRIX in asked.parts:
         judged(played, matrix_order(asked), matrix.playing(matrix.cases(asked.cases)))
     if NEMESIS in asked.parts:
         judged(played, nemesis_order(asked), runs.nemesis)
+    if SMOKE in asked.parts:
+        judged(played, smoke_order(asked), runs.each_once)
+    if BUILDS in asked.parts:
+        _builds(played, asked)
     return played
+
+
+def _by_itself(played: Played, module: str, arguments: list[str], otherwise: str) -> None:
+    say(f"\n  {module.rpartition('.')[2]}")
+    if not programs.program(module, arguments):
+        played.broken.append(f"{otherwise}; again: python -m {module} {' '.join(arguments)}")
+
+
+def _builds(played: Played, asked: Options) -> None:
+    """Each build in the simulation first, where a story takes milliseconds; what no story there shows, on real servers."""
+    caught = {}
+    for name in [asked.build] if asked.build else NAMES:
+        say(f"\n  {name}")
+        if programs.program(programs.SIMULATION, ["--seeds", str(BUILD_SEEDS), "--break", name]):
+            caught[name] = "the simulation"
+        elif _is_caught_in_a_storm(name, asked):
+            caught[name] = "a run"
+        else:
+            played.broken.append(f"the broken build {name} was not caught")
+    played.said.append(f"{len(caught)} of {1 if asked.build else len(NAMES)} broken builds were caught by name")
+    played.said += [f"  {name:<24} by {where}" for name, where in caught.items()]
+
+
+def _is_caught_in_a_storm(name: str, asked: Options) -> bool:
+    run = runs.run(storm_order(name, asked), storm.storm)
+    report = check(run.histories)
+    say(f"    {', '.join(sorted(verdict.value for verdict in report.verdicts)) or 'nothing was found'}")
+    return storm.is_caught(name, report)
+
+
+def storm_order(build: str, asked: Options) -> Order:
+    """A run of a broken build. What it kills stays dead for nobody to finish only if no whole finisher runs beside it."""
+    return Order(
+        name=f"broken-{build}",
+        layout=asked.layout,
+        seed=asked.seed,
+        seconds=storm.SECONDS,
+        finishers=0,
+        kinds=storm.KINDS,
+        people=CROWD | {"devices_every": 2.0, "membership_every": 1.0},
+        build=build,
+    )
 
 
 def matrix_order(asked: Options) -> Order:
@@ -72,6 +137,20 @@ def nemesis_order(asked: Options) -> Order:
         together=TOGETHER if asked.full else 0.0,
         people=LARGE_CROWD if asked.full else CROWD,
         build=asked.build,
+    )
+
+
+def smoke_order(asked: Options) -> Order:
+    """A minute."""
+    return Order(
+        name=SMOKE,
+        layout=asked.layout,
+        seed=asked.seed,
+        kinds=SMOKE_KINDS,
+        longest=2.0,
+        calm=2.0,
+        people=CROWD | {"users": 8, "guests": 1, "conversations": 6, "rate": 10.0, "connected": (5.0, 20.0)},
+        everything=False,
     )
 
 

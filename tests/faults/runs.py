@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chatproject.environment import cassandra
 from chatproject.launcher.console import say
-from tests.faults import dumping, resources, secrets_search
+from tests.faults import dumping, resources, secrets_search, store_search
+from tests.faults.history import StoreSearched
 from tests.faults.nemesis.attack import Done, Nemesis
 from tests.faults.stage import Order, Stage, staged
 
-WARM_SECONDS = 8.0
-CALM_SECONDS = 8.0
 SETTLE_SECONDS = 120.0
 KEPT = ("load.jsonl", "harness.jsonl", "markers", "logs")
 Attack = Callable[[Stage], list[Done]]
@@ -55,17 +55,18 @@ def _played(stage: Stage, attack: Attack) -> Run:
     installation, load = stage.installation, stage.load
     cpu, began = resources.cpu_seconds(installation), time.monotonic()
     load.tell("begin")
-    time.sleep(WARM_SECONDS)
+    time.sleep(stage.order.calm)
     before = resources.measure(installation, stage.writer, "before")
     attacked = time.monotonic()
     done = attack(stage)
     healed = time.monotonic()
     stage.proxies.clear()
-    time.sleep(CALM_SECONDS)
+    time.sleep(stage.order.calm)
     after = resources.measure(installation, stage.writer, "after")
     seconds, cpu = time.monotonic() - began, resources.cpu_seconds(installation) - cpu
     quiet = _settled(stage)
     backlog = dumping.await_empty_outbox(installation.direct["POSTGRES_URL"])
+    stage.writer.write(_still_held(stage))
     dumping.dump(installation.direct["POSTGRES_URL"], stage.writer, [*stage.prober.people, *stage.strangers])
     load.tell("markers")
     secrets_search.search(stage.folder / "markers", stage.folder / "logs", stage.writer)
@@ -85,6 +86,14 @@ def _played(stage: Stage, attack: Attack) -> Run:
     )
 
 
+def _still_held(stage: Stage) -> StoreSearched:
+    """What the message store still has of acknowledged messages."""
+    direct = stage.installation.direct
+    if "SCYLLADB_URL" in stage.installation.environment:
+        return store_search.in_cassandra(cassandra(stage.installation.environment["SCYLLADB_URL"]))
+    return store_search.in_sql(direct["MESSAGES_URL"])
+
+
 def _settled(stage: Stage) -> dict[str, Any]:
     quiet = stage.load.tell("settle", within=SETTLE_SECONDS + 30, seconds=SETTLE_SECONDS)
     if not quiet["ok"]:
@@ -93,14 +102,27 @@ def _settled(stage: Stage) -> dict[str, Any]:
 
 
 def nemesis(stage: Stage) -> list[Done]:
-    """What the order asks for, one after the other or by twos."""
-    attacker = Nemesis(
+    """What the order asks for, one after the other or by twos, until its time is over."""
+    attacker = _attacker(stage)
+    attacker.attack(stage.order.seconds, together=stage.order.together)
+    return attacker.done
+
+
+def each_once(stage: Stage) -> list[Done]:
+    """Every kind that the order names once, in that order, each at the first target there is."""
+    attacker = _attacker(stage)
+    for kind in stage.order.kinds:
+        attacker.inflict([next(fault for fault in stage.faults if fault.kind == kind)])
+    return attacker.done
+
+
+def _attacker(stage: Stage) -> Nemesis:
+    return Nemesis(
         seed=stage.order.seed,
         faults=stage.faults,
         writer=stage.writer,
         observer=stage.observer,
         prober=stage.prober,
+        longest=stage.order.longest,
         tell=lambda line: say(f"    {line}"),
     )
-    attacker.attack(stage.order.seconds, together=stage.order.together)
-    return attacker.done

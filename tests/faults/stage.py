@@ -31,7 +31,10 @@ DISK_MEGABYTES = 1500
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a run is to be. `kinds`: only these faults; `build`: the rule that is broken; `together`: the share of faults that come by twos."""
+    """What a run is to be. `kinds`: only these faults; `build`: the rule that is broken; `together`: the share of faults that come by twos.
+
+    Seconds: a fault lasts at most `longest`; before and after the faults nothing happens for `calm`.
+    """
 
     name: str = "nemesis"
     layout: str = CASSANDRA
@@ -41,6 +44,8 @@ class Order:
     finishers: int = 1
     kinds: tuple[str, ...] = ()
     together: float = 0.0
+    longest: float = 60.0
+    calm: float = 8.0
     build: str = ""
     people: Mapping[str, float] = field(default_factory=dict)
     # Also the disks that can be filled and the clocks that can be wrong, where they can be had.

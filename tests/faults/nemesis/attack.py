@@ -37,13 +37,23 @@ class Nemesis:
     """Does things to an installation while somebody talks in it."""
 
     def __init__(
-        self, *, seed: int, faults: Sequence[Fault], writer: Writer, observer: Observer, prober: Prober, tell: Tell
+        self,
+        *,
+        seed: int,
+        faults: Sequence[Fault],
+        writer: Writer,
+        observer: Observer,
+        prober: Prober,
+        longest: float,
+        tell: Tell,
     ) -> None:
+        """No fault lasts longer than `longest` seconds."""
         self._random = Random(seed)  # noqa: S311  (a schedule that can be repeated)
         self._faults = faults
         self._writer = writer
         self._observer = observer
         self._prober = prober
+        self._longest = longest
         self._tell = tell
         self.done: list[Done] = []
 
@@ -66,7 +76,7 @@ class Nemesis:
             for fault in faults:
                 begun.append((fault, time.monotonic()))
                 fault.begin()
-            time.sleep(max(self._random.uniform(*fault.span) for fault in faults))
+            time.sleep(min(self._longest, max(self._random.uniform(*fault.span) for fault in faults)))
         finally:
             ended = [(fault, on, _end(fault)) for fault, on in begun]
         last = max(off for _, _, off in ended)

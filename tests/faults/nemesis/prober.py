@@ -83,15 +83,14 @@ class Prober:
             self._refreshed_at = time.monotonic()
 
     async def _recovery(self, since: float, most: float) -> float | None:
-        began, good = 0.0, 0
+        well_at, good = 0.0, 0
         while good < GOOD_ROUNDS:
             if time.monotonic() > since + most:
                 return None
-            if not good:
-                began = time.monotonic()
             good = good + 1 if await self._is_well() else 0
+            well_at = time.monotonic() if good == 1 else well_at
             await asyncio.sleep(ROUND_PAUSE_SECONDS)
-        return began - since
+        return well_at - since
 
     async def _is_well(self) -> bool:
         results = await asyncio.gather(*(self._passes(*pair) for pair in self._pairs))
