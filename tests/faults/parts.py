@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chatproject.launcher.console import say
 from tests.faults import programs, runs, storm
@@ -16,7 +17,7 @@ from tests.faults.stage import RUNS, Order
 
 EXAMPLES = 10
 # A crowd that a machine with two cores serves while it is attacked.
-CROWD = {
+CROWD: dict[str, Any] = {
     "users": 20,
     "guests": 4,
     "conversations": 16,

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import commit
 from chatproject.launcher.console import say
@@ -47,7 +48,8 @@ class Order:
     longest: float = 60.0
     calm: float = 8.0
     build: str = ""
-    people: Mapping[str, float] = field(default_factory=dict)
+    # Fields of the load's plan.
+    people: Mapping[str, Any] = field(default_factory=dict)
     # Also the disks that can be filled and the clocks that can be wrong, where they can be had.
     everything: bool = True
 
@@ -148,7 +150,7 @@ def _people(order: Order, folder: Path, installation: Installation, made: Proxie
         history=str(folder / "load.jsonl"),
         markers=str(folder / "markers"),
         seed=order.seed,
-        **order.people,  # type: ignore[arg-type]  # fields of the plan by name; a wrong one is refused
+        **order.people,
     )
 
 
