@@ -92,13 +92,14 @@ def is_resendable(outcome: object) -> bool:
 def _decide(send: Send, reading: Reading, made: Plan) -> Sent | Exception | Skipped:
     audience = reading.audiences.get(send.conversation_id)
     head = reading.heads.get(send.conversation_id)
+    known = reading.known.get(send.key)
+    if audience is not None and known is not None:
+        # Committed is committed, whoever has the row now and whether or not its sender is still there.
+        return msgspec.structs.replace(known, duplicate=True)
     if audience is None or (head is None and send.sender.user_id not in audience.roles):
         return NotFound()
     if head is None:
         return SKIPPED
-    known = reading.known.get(send.key)
-    if known is not None:
-        return msgspec.structs.replace(known, duplicate=True)
     refused = _refusal(send, audience, reading)
     if refused is not None:
         return refused

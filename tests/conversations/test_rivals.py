@@ -187,3 +187,16 @@ async def test_a_change_reaches_its_store_through_the_finisher_when_nobody_heard
     await alice.post(f"conversations/{group}/members", {"user_ids": [bob.user_id]})
     await everything_deposited()
     assert await mailbox(bob.device, group) == [2]
+
+
+async def test_who_was_removed_still_hears_that_the_message_was_committed_though_the_row_is_held(
+    alice: Caller, bob: Caller
+) -> None:
+    group = await alice.group(bob)
+    body = message(alice)
+    first = await bob.post(f"conversations/{group}/messages", body)
+    assert first.status == 201, first
+    assert (await alice.delete(f"conversations/{group}/members/{bob.user_id}")).status == 204
+    async with held(group):
+        again = await bob.post(f"conversations/{group}/messages", body)
+    assert again.body == first.body | {"duplicate": True}
