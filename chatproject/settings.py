@@ -204,6 +204,7 @@ LIMITS: dict[str, list[int]] = {
 # Where web processes tell each other their numbers, so that any of them can answer for all. Empty: each answers for itself.
 METRICS_DIR: str = env.str("METRICS_DIR", default="")
 
+OF_CLIENTS = ("Invalid UTF-8 sequence received from client", "ASGI callable returned without completing handshake")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -212,7 +213,11 @@ LOGGING: dict[str, Any] = {
         "no_refusals": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", None) != 503,
-        }
+        },
+        "no_strangers": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: not str(record.msg).startswith(OF_CLIENTS),
+        },
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
@@ -220,6 +225,8 @@ LOGGING: dict[str, Any] = {
         "cassandra": {"level": "WARNING"},
         # Django's request log names the paths of refused calls; a refusal is no event in the server's life, while a store is away least of all.
         "django.request": {"level": "ERROR", "filters": ["no_refusals"]},
+        # uvicorn takes what a client did wrong for an error of the server, the one of bad text with a traceback.
+        "uvicorn.error": {"filters": ["no_strangers"]},
         # Whoever names another host is refused; a traceback for each would let strangers fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

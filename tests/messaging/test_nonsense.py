@@ -1,6 +1,7 @@
 """Nonsense on a socket: documented errors, never silence, and the neighbour notices nothing."""
 
 import json
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -170,6 +171,15 @@ async def test_broken_messagepack_is_no_frame(connect: Connect, data: bytes, mal
         for _ in range(3):
             await attacker.say_raw(data)
         assert await attacker.closed() == 4400
+
+
+async def test_text_that_is_no_utf8_ends_the_socket_without_a_line_in_the_log(
+    connect: Connect, mallory: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(mallory) as attacker:
+        await attacker.connection.send(b"\xff\xfe", text=True)
+        assert await attacker.closed() == 1007
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def test_unknown_fields_are_ignored_and_null_is_left_out(

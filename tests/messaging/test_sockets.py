@@ -1,6 +1,7 @@
 """The device socket: two people, three devices, real stores."""
 
 import asyncio
+import logging
 import base64
 import time
 from typing import Any
@@ -125,8 +126,13 @@ async def test_who_says_nothing_is_closed(
         ("", {"Origin": "null"}, None, 403),
     ],
 )
-async def test_a_bad_handshake_is_refused_with_its_status(
-    server: str, query: str, headers: dict[str, str], subprotocol: str | None, status: int
+async def test_a_bad_handshake_is_refused_with_its_status_and_no_event_for_the_log(
+    server: str,
+    query: str,
+    headers: dict[str, str],
+    subprotocol: str | None,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(
@@ -135,6 +141,7 @@ async def test_a_bad_handshake_is_refused_with_its_status(
             subprotocols=[websockets.Subprotocol(subprotocol)] if subprotocol else None,
         )
     assert refused.value.response.status_code == status
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def test_an_origin_on_the_list_may_connect(connect: Connect, alice_phone: Installation, settings: Any) -> None:
