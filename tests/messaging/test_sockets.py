@@ -1,8 +1,8 @@
 """The device socket: two people, three devices, real stores."""
 
 import asyncio
-import logging
 import base64
+import logging
 import time
 from typing import Any
 from uuid import UUID, uuid4
