@@ -37,6 +37,8 @@ class Device(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     last_seen = models.DateField(null=True, blank=True)
     unlinked_at = models.DateTimeField(null=True, blank=True)
+    # Since when nothing is left of what was kept for it, some time after it was unlinked.
+    purged_at = models.DateTimeField(null=True, blank=True)
     linked_by = models.JSONField(null=True, blank=True)
     # The highest key_id ever uploaded, per kind: one at or below it is never put into the pool again.
     highest_prekey_id = models.IntegerField(default=-1, db_default=-1)
@@ -60,6 +62,9 @@ class Device(models.Model):
             models.UniqueConstraint(
                 fields=["user", "device_number"], condition=Q(active=True), name="one_active_device_per_number"
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=Q(active=False, purged_at=None), name="devices_to_be_purged")
         ]
 
     def __str__(self) -> str:

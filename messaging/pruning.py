@@ -15,6 +15,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations.pruning import LEDGER
 from conversations.tallies import TALLIES
 from devices.pruning import TOKENS
+from messaging.purging import purging
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -90,4 +91,5 @@ def _chores(store: MessageStore, now_ms: int) -> Sequence[Chore]:
             raise StorageUnavailable from failure
         return Chunk(pruned.removed, pruned.next_page)
 
-    return (LEDGER, TALLIES, TOKENS, chores.SESSIONS, Chore("rows of the message store", chunk, size=16, most=256))
+    rows = Chore("rows of the message store", chunk, size=16, most=256)
+    return (LEDGER, TALLIES, TOKENS, chores.SESSIONS, purging(store, now_ms), rows)

@@ -188,6 +188,17 @@ class CassandraStore:
         """Every row was given its TTL when it was written."""
         return Pruned()
 
+    async def purge(self, mailbox: Mailbox, *, from_ms: int, until_ms: int, size: int) -> bool:
+        """One range tombstone for each bucket, in the time of `until_ms`: what was kept until then does not come back while they last."""
+        del size
+        at, user_id, device_id = _bigint(until_ms * 1000), mailbox.user_id.bytes, _bigint(mailbox.device_id)
+        buckets = range(bucket_of(from_ms), bucket_of(until_ms) + 1)
+        async with deadline():
+            bridge = await self._opened()
+            rows = [self._bound("PURGE", (at, user_id, _int(bucket), device_id)) for bucket in buckets]
+            await bridge.tell([*rows, self._bound("PURGE_CURSOR", (at, user_id, device_id))], profile=WRITES)
+        return True
+
     async def heartbeat(self) -> Heartbeat | None:
         rows = await self._one("HEARTBEAT", ())
         return Heartbeat(*rows[0]) if rows else None

@@ -1,7 +1,7 @@
 """What the Cassandra store says, all of it prepared: the part of CQL that Cassandra and ScyllaDB share.
 
-Every write carries its time (`USING TIMESTAMP`): the driver's own would be a worker's clock. There is no DELETE: a tombstone would have to be
-read over at every drain.
+Every write carries its time (`USING TIMESTAMP`): the driver's own would be a worker's clock. Only what belonged to a device that is gone for good is
+ever deleted, because tombstones would have to be read over at every drain.
 """
 
 KEEP = """
@@ -24,6 +24,8 @@ UPDATE {ks}.message_deliveries USING TIMESTAMP ? AND TTL ? SET delivered_ms = ?,
 WHERE user_id = ? AND bucket = ? AND device_id = ? AND position = ? AND message_id = ?
 """
 MOVE_CURSOR = "INSERT INTO {ks}.mailbox_cursors (user_id, device_id, low_position, low_bucket) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+PURGE = "DELETE FROM {ks}.message_deliveries USING TIMESTAMP ? WHERE user_id = ? AND bucket = ? AND device_id = ?"
+PURGE_CURSOR = "DELETE FROM {ks}.mailbox_cursors USING TIMESTAMP ? WHERE user_id = ? AND device_id = ?"
 BEAT = """
 INSERT INTO {ks}.store_heartbeat (id, system_identifier, timeline, era, beat, local_dc, beat_ms) VALUES (1, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?
 """

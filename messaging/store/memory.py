@@ -123,6 +123,12 @@ class MemoryStore:
             del rows[key]
         return Pruned(len(ended))
 
+    async def purge(self, mailbox: Mailbox, *, from_ms: int, until_ms: int, size: int) -> bool:
+        del from_ms, until_ms, size
+        self._mailboxes.pop(mailbox, None)
+        self._cursors.pop(mailbox, None)
+        return True
+
     async def heartbeat(self) -> Heartbeat | None:
         return self._heartbeat
 

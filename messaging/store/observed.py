@@ -39,6 +39,9 @@ class ObservedStore:
     async def prune(self, *, now_ms: int, page: bytes | None = None, size: int = 16) -> Pruned:
         return await self.kept_by.prune(now_ms=now_ms, page=page, size=size)
 
+    async def purge(self, mailbox: Mailbox, *, from_ms: int, until_ms: int, size: int) -> bool:
+        return await self.kept_by.purge(mailbox, from_ms=from_ms, until_ms=until_ms, size=size)
+
     async def deposit(self, entries: Sequence[LogEntry]) -> None:
         try:
             await self._observed(self.kept_by.deposit(entries))

@@ -109,6 +109,13 @@ class MessageStore(Protocol):
         nothing that is deposited or acknowledged later comes back by it. A store whose rows end by themselves has nothing to do.
         """
 
+    async def purge(self, mailbox: Mailbox, *, from_ms: int, until_ms: int, size: int) -> bool:
+        """Remove the mailbox of a device that is gone for good: its cursor, and the rows of what was kept between these moments. Whether that is done.
+
+        Otherwise about `size` rows were removed, and it is to be called again. Both moments are facts about the device, not the time of the call: to
+        repeat it changes nothing. What is deposited afterwards may come back, until its end, in a mailbox nobody reads.
+        """
+
     async def heartbeat(self) -> Heartbeat | None:
         """The last beat, None in a store never used."""
 

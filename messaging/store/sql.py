@@ -100,6 +100,13 @@ class SqlStore:
         [[removed, of]] = await self._run(step.statement, step.values(now_ms, place, size))
         return Pruned(removed, sql_pruning.page_of(number, step.next_place(place, size, removed, of)))
 
+    async def purge(self, mailbox: Mailbox, *, from_ms: int, until_ms: int, size: int) -> bool:
+        """All rows: no other device was ever given this id."""
+        del from_ms, until_ms
+        key = (mailbox.device_id, mailbox.user_id)
+        [[removed]] = await self._run(statements.PURGE, (*key, size, *key))
+        return bool(removed < size)
+
     async def heartbeat(self) -> Heartbeat | None:
         rows = await self._run(statements.HEARTBEAT, ())
         return Heartbeat(*rows[0]) if rows else None

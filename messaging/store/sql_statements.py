@@ -80,6 +80,18 @@ NEWEST: LiteralString = """
 SELECT seq, coalesce(message_id, 0) FROM message_history WHERE conversation_id = %s AND seq > %s ORDER BY seq DESC LIMIT 1
 """
 
+PURGE: LiteralString = """
+WITH due AS (
+  SELECT device_id, position, message_id FROM message_mailbox WHERE device_id = %s AND user_id = %s ORDER BY position, message_id LIMIT %s FOR UPDATE
+), gone AS (
+  DELETE FROM message_mailbox m USING due d
+  WHERE m.device_id = d.device_id AND m.position = d.position AND m.message_id = d.message_id RETURNING 1
+), forgotten AS (
+  DELETE FROM mailbox_cursor WHERE device_id = %s AND user_id = %s
+)
+SELECT count(*) FROM gone
+"""
+
 HEARTBEAT: LiteralString = "SELECT system_identifier, timeline, era, beat, local_dc FROM store_heartbeat WHERE id = 1"
 
 BEAT: LiteralString = """

@@ -14,7 +14,7 @@ from conversations.entries import KEY_DISTRIBUTION, SYSTEM, LogEntry, Recipient
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox
 from messaging.store.protocol import RETENTION_MS, MessageStore, bucket_of
 from messaging.weights import row_bytes, weigh
-from tests.messaging.store.people import DAY, HOUR, MINUTE, Chat, ack, drain, now_ms, prune, read, seqs
+from tests.messaging.store.people import DAY, HOUR, MINUTE, Chat, ack, drain, now_ms, prune, purge, read, seqs
 
 OpenStore = Callable[[int], Awaitable[MessageStore]]
 Damage = Callable[[MessageStore, Mailbox, LogEntry], Awaitable[None]]
@@ -169,6 +169,44 @@ class MessageStoreContract:
             await prune(store, now=chat.now)
         assert await drain(store, chat.phone) == []
         assert [(one.deleted, one.shared) for one in await read(store, chat.phone, chat.id)] == [(True, None)]
+
+    # --- purging ----------------------------------------------------------------------------------------------------------------------
+
+    async def test_a_purged_mailbox_is_empty_and_every_other_one_is_as_it_was(
+        self, store: MessageStore, chat: Chat
+    ) -> None:
+        everybody = (chat.phone, chat.laptop, chat.bobs)
+        entries = [
+            *chat.entries(3, *everybody, kept_ms=chat.now - 5 * DAY),
+            *chat.entries(4, *everybody, shared=b"for all"),
+        ]
+        await store.deposit(entries)
+        await store.acknowledge([ack(one, entries[-1]) for one in everybody])
+        for one in everybody:
+            await store.move_cursor(one, Cursor(1, 1), now_ms=chat.now)
+
+        async def state(mailbox: Mailbox) -> object:
+            return await drain(store, mailbox), await store.cursor(mailbox), await read(store, mailbox, chat.id)
+
+        others = await state(chat.laptop), await state(chat.bobs)
+        assert len(await seqs(store, chat.phone)) == 6
+        await purge(store, chat.phone, from_ms=chat.now - 6 * DAY, until_ms=chat.now + MINUTE)
+        assert await drain(store, chat.phone) == []
+        assert await store.cursor(chat.phone) == Cursor()
+        assert [one.ciphertext for one in await read(store, chat.phone, chat.id)] == [None] * 7
+        assert (await state(chat.laptop), await state(chat.bobs)) == others
+
+    async def test_a_purge_is_repeated_and_overtaken_without_harm(self, store: MessageStore, chat: Chat) -> None:
+        early, late = chat.entry(chat.phone, chat.laptop), chat.entry(chat.phone, chat.laptop)
+        life = {"from_ms": chat.now - DAY, "until_ms": chat.now + MINUTE}
+        await purge(store, chat.phone, **life)
+        await store.deposit([early])
+        await purge(store, chat.phone, **life)
+        await purge(store, chat.phone, **life)
+        assert await seqs(store, chat.phone) == []
+        await store.deposit([late])
+        assert await seqs(store, chat.laptop) == [1, 2]
+        assert [one.seq for one in await read(store, chat.laptop, chat.id)] == [1, 2]
 
     # --- acknowledgements -------------------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,12 @@ async def read(
     return await store.history(reader, conversation_id, from_seq=from_seq, to_seq=to_seq)
 
 
+async def purge(store: MessageStore, mailbox: Mailbox, *, from_ms: int, until_ms: int) -> None:
+    """All of the mailbox, two rows at a time."""
+    while not await store.purge(mailbox, from_ms=from_ms, until_ms=until_ms, size=2):
+        pass
+
+
 async def prune(store: MessageStore, *, now: int, size: int = 3) -> int:
     """How much was removed from the first page to the last."""
     pruned = await store.prune(now_ms=now, size=size)

@@ -20,6 +20,8 @@ FORBIDDEN = re.compile(
     r"\bDELETE\b|\bIF\b|ALLOW FILTERING|\bCOUNTER\b|\bINDEX\b|MATERIALIZED|\bLOGGED\b|USING TIMEOUT|BYPASS CACHE|GROUP BY|\bJSON\b|now\(\)|\bnull\b",
     re.IGNORECASE,
 )
+# The only ones that delete anything.
+PURGES = ["PURGE", "PURGE_CURSOR"]
 TYPES = {"uuid", "bigint", "int", "tinyint", "blob", "text", "timestamp"}
 
 
@@ -99,11 +101,18 @@ def test_cql_is_written_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, text in WRITES.items() if "message_deliveries" in text])
-def test_every_write_to_a_mailbox_ends(name: str) -> None:
-    assert "TTL ?" in WRITES[name]
+def test_every_row_of_a_mailbox_ends(name: str) -> None:
+    assert "TTL ?" in WRITES[name] or name in PURGES
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", PURGES)
+def test_what_is_deleted_is_all_that_one_device_has_in_a_partition(name: str) -> None:
+    assert re.fullmatch(
+        r"DELETE FROM \S+ USING TIMESTAMP \? WHERE user_id = \?( AND bucket = \?)? AND device_id = \?", WRITES[name]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - PURGES))
 def test_statements_keep_to_the_common_subset(name: str) -> None:
     assert FORBIDDEN.search(STATEMENTS[name]) is None
 
