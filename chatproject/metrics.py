@@ -165,6 +165,10 @@ COUNTERS: dict[str, tuple[str, Callable[[Counts], float]]] = {
 }
 GAUGES: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "sockets": ("Open authenticated sockets.", lambda n: n.sockets),
+    "postgresql_misplaced": (
+        "1 while nothing is accepted because PostgreSQL is not the one the message store belongs to.",
+        lambda n: float(n.misplaced),
+    ),
     "backlog_rows": (
         "Messages committed and not in their store. The same for all processes.",
         lambda n: n.backlog.rows,

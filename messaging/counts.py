@@ -50,6 +50,7 @@ class Counts(msgspec.Struct):
     lag: Durations = msgspec.field(default_factory=Durations)
     sockets: int = 0
     away: tuple[str, ...] = ()
+    misplaced: bool = False
     connections: dict[str, int] = msgspec.field(default_factory=dict)
     backlog: Backlog = msgspec.field(default_factory=Backlog)
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts import postgresql
+from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
 from conversations.entries import LogEntry
@@ -149,6 +150,7 @@ class Runtime:
         """What was counted in this process, and how it is now."""
         use = postgresql.pool().use
         counts.sockets, counts.away = len(self.sockets), self.condition.away
+        counts.misplaced = guard.complaint is not None
         counts.connections = {"idle": use.idle, "used": use.size - use.idle, "waiting": use.waiting}
         return counts
 

@@ -80,6 +80,30 @@ async def test_without_postgresql_it_is_not_ready(browser: AsyncClient, monkeypa
     assert (await get(browser, "/health/databases"))[0] == 200
 
 
+async def test_with_a_postgresql_that_went_back_it_is_not_ready_and_the_log_says_why_once(
+    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "HOLDS_SECONDS", 0.0)
+    assert (await get(browser, "/health/ready"))[0] == 200
+    heart = (await runtime.running()).heart
+    await heart.beat()
+    async with postgresql.connection() as conn:
+        await conn.execute("UPDATE accounts_beat SET beat = beat - 1")
+    for _ in range(3):
+        await heart.beat()
+    status, body = await get(browser, "/health/ready")
+    assert (status, body["status"], body["checks"]["postgresql"]) == (503, "down", "down")
+    status, body = await get(browser, "/health/databases")
+    assert (status, body["databases"]["default"]["status"]) == (200, "down")
+    assert len([line for line in caplog.messages if "it has gone back" in line]) == 1
+    assert (await runtime.running()).numbers().misplaced
+    async with postgresql.connection() as conn:
+        await conn.execute("UPDATE accounts_beat SET beat = beat + 1")
+    await heart.beat()
+    assert (await get(browser, "/health/ready"))[0] == 200
+    assert not (await runtime.running()).numbers().misplaced
+
+
 async def test_a_silent_server_costs_a_second(browser: AsyncClient, settings: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}"
