@@ -150,7 +150,7 @@ class CassandraStore:
             *key,
             _bigint(cursor.low_position),
             _int(cursor.low_bucket),
-            _bigint(_cursor_time(cursor.low_position)),
+            _bigint(_rising_time(cursor.low_position)),
         )
         await self._write("MOVE_CURSOR", values)
 
@@ -210,7 +210,9 @@ class CassandraStore:
             _int(heartbeat.era),
             _bigint(heartbeat.beat),
         )
-        await self._write("BEAT", (*mark, heartbeat.local_dc.encode(), _bigint(now_ms), _bigint(heartbeat.rank)))
+        await self._write(
+            "BEAT", (*mark, heartbeat.local_dc.encode(), _bigint(now_ms), _bigint(_rising_time(heartbeat.rank)))
+        )
 
     # --- rows -------------------------------------------------------------------------------------------------------------------------
 
@@ -487,14 +489,14 @@ def _seconds_until(end_ms: int, now_us: int, more: int = 0) -> int:
     return max(SHORTEST_TTL, min(end_ms // 1000 - now_s + more, longest))
 
 
-def _cursor_time(position: int) -> int:
-    """The write time of a cursor: rises with the position, so that the furthest wins.
+def _rising_time(place: int) -> int:
+    """The write time of a cursor at this position, or of a beat of this rank: rises with it, so that the furthest wins.
 
-    A position has the timeline above its 48 bits of transaction id. As it stands the seventh timeline would lie in the future, where ScyllaDB
-    accepts no writes; with 42 bits for the transaction id, which last for four million million of them, it is the four-hundredth.
+    Both have the era above their 48 bits of transaction id or beat. As it stands the seventh era would lie in the future, where ScyllaDB
+    accepts no writes; with 42 bits for the rest, which last for four million million transactions, it is the four-hundredth.
     """
-    timeline, transaction = position >> 48, position & (1 << 48) - 1
-    return (timeline << 42) + transaction
+    era, rest = place >> 48, place & (1 << 48) - 1
+    return (era << 42) + rest
 
 
 def _is_alive(envelope: Envelope, now_ms: int) -> bool:

@@ -16,4 +16,4 @@ def install() -> None:
     )
     rewrite(CassandraStore, "_ack_rows", ("at_us = max(now_us, ack.kept_ms * 1000 + 1)", "at_us = now_us"))
     rewrite(CassandraStore, "_deletions", ("_Deletion(kept_ms * 1000 + DELETION_RANK, ", "_Deletion(self._clock(), "))
-    rewrite(CassandraStore, "move_cursor", ("_bigint(_cursor_time(cursor.low_position))", "_bigint(self._clock())"))
+    rewrite(CassandraStore, "move_cursor", ("_bigint(_rising_time(cursor.low_position))", "_bigint(self._clock())"))

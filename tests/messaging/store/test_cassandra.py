@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conversations.entries import LogEntry
-from messaging.envelopes import Mailbox
+from messaging.envelopes import Cursor, Heartbeat, Mailbox
 from messaging.store import cassandra
 from messaging.store.cassandra import CassandraStore, _seconds_until, microseconds
 from messaging.store.protocol import RETENTION_MS, MessageStore, StoreRefused, bucket_of
@@ -55,7 +55,24 @@ def damage() -> Damage:
 
 
 class TestCassandraStore(MessageStoreContract):
-    pass
+    async def test_no_write_is_of_the_future_however_often_postgresql_was_restored(
+        self, store: MessageStore, chat: Chat
+    ) -> None:
+        """ScyllaDB refuses writes of the future. An accepted restore raises the era by sixteen at least."""
+        assert isinstance(store, CassandraStore)
+        assert store._bridge is not None
+        execute, keyspace = store._bridge._session.execute, store._config["keyspace"]
+        await store.beat(Heartbeat(7, 1, 1 + 10 * 17, 10**9), now_ms=chat.now)
+        await store.move_cursor(chat.phone, Cursor(170 << 48 | 10**9, 3), now_ms=chat.now)
+        [beat] = execute(f"SELECT WRITETIME(beat) FROM {keyspace}.store_heartbeat WHERE id = 1")  # noqa: S608  (a name)
+        # The keyspace is every test's, and this is its highest beat.
+        execute(f"TRUNCATE {keyspace}.store_heartbeat")
+        [cursor] = execute(
+            f"SELECT WRITETIME(low_position) FROM {keyspace}.mailbox_cursors WHERE user_id = %s AND device_id = %s",  # noqa: S608
+            (chat.phone.user_id, chat.phone.device_id),
+        )
+        assert beat[0] < microseconds()
+        assert cursor[0] < microseconds()
 
 
 @pytest.mark.parametrize("years", [11, 15, 19, 30])
