@@ -22,6 +22,8 @@ from conversations.entries import LogEntry
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10
+# Read and written again in a fraction of the lease.
+LARGEST_CLAIM_BYTES = 8 * 1024 * 1024
 # How long a row that was set aside is left alone: longer each time. CLAIM takes a claim of more than an hour for a wrong clock's.
 FIRST_PAUSE_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 1800
@@ -29,11 +31,13 @@ LONGEST_PAUSE_SECONDS = 1800
 CLAIM = """
 UPDATE conversations_outbox o SET claimed_until = clock_timestamp() + make_interval(secs => %s)
 FROM (
-    SELECT conversation_id, seq FROM conversations_outbox
-    WHERE source = %s AND (claimed_until < clock_timestamp() OR claimed_until > clock_timestamp() + interval '1 hour')
-    ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT conversation_id, seq, sum(size) OVER (ORDER BY position, seq, conversation_id ROWS UNBOUNDED PRECEDING) - size AS before FROM (
+        SELECT conversation_id, seq, position, size FROM conversations_outbox
+        WHERE source = %s AND (claimed_until < clock_timestamp() OR claimed_until > clock_timestamp() + interval '1 hour')
+        ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
+    ) free
 ) due
-WHERE o.conversation_id = due.conversation_id AND o.seq = due.seq
+WHERE o.conversation_id = due.conversation_id AND o.seq = due.seq AND due.before < %s
 RETURNING o.conversation_id, o.seq, o.bundle
 """
 DONE = """
@@ -122,9 +126,9 @@ class Look(NamedTuple):
 
 
 async def claim(source: str, *, limit: int) -> Claimed:
-    """Take over entries nobody is at work on, the oldest; they are the caller's for LEASE_SECONDS."""
+    """Take over entries nobody is at work on, the oldest; they are the caller's for LEASE_SECONDS. At most `limit`, and few of the large ones."""
     claimed = Claimed([], [])
-    for conversation_id, seq, bundle in await _rows(CLAIM, [LEASE_SECONDS, source, limit]):
+    for conversation_id, seq, bundle in await _rows(CLAIM, [LEASE_SECONDS, source, limit, LARGEST_CLAIM_BYTES]):
         entry = _readable(bundle)
         if entry is None:
             claimed.unreadable.append((conversation_id, seq))

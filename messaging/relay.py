@@ -28,6 +28,8 @@ OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
 # An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
 LARGEST_DEPOSIT_ROWS = 4000
+# What takes longer than a store may take is never deposited, however often it is tried.
+LARGEST_DEPOSIT_BYTES = 4 * 1024 * 1024
 DONE_RETRY_SECONDS = 1.0
 
 Publish = Callable[[Sequence[LogEntry]], None]
@@ -154,9 +156,10 @@ class Relay:
 
 def _deposit_size(entries: Sequence[LogEntry]) -> int:
     """How many of the first entries are deposited together: at least one."""
-    rows = 0
+    rows = size = 0
     for number, entry in enumerate(entries[:LARGEST_DEPOSIT]):
         rows += len(entry.recipients)
-        if number and rows > LARGEST_DEPOSIT_ROWS:
+        size += len(entry.shared or b"") + sum(len(recipient.ciphertext or b"") for recipient in entry.recipients)
+        if number and (rows > LARGEST_DEPOSIT_ROWS or size > LARGEST_DEPOSIT_BYTES):
             return number
     return min(len(entries), LARGEST_DEPOSIT)

@@ -156,6 +156,17 @@ async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_
     assert await outbox.weight() == (0, 0)
 
 
+async def test_a_finisher_takes_few_large_messages_at_once_and_one_at_least(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await commit(conversation, alice_phone, bob_phone, 5)
+    size = (await outbox.weight())[1] // 5
+    await expire_claims()
+    for most, taken in ((3 * size, [1, 2, 3]), (1, [4]), (10 * size, [5])):
+        monkeypatch.setattr(outbox, "LARGEST_CLAIM_BYTES", most)
+        assert [entry.seq for entry in (await outbox.claim("default", limit=200)).entries] == taken
+
+
 async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
     relay: Relay, store: MoodyStore, conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
