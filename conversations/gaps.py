@@ -25,13 +25,14 @@ SELECT d.mailbox_full, g.conversation_id, g.from_seq, g.to_seq, g.message_id, g.
 FROM devices_device d LEFT JOIN conversations_gap g ON g.device_id = d.id AND g.position >= d.mailbox_from
 WHERE d.id = %s ORDER BY g.position, g.to_seq
 """
+# Only what follows at once: what lies between two gaps is in the mailbox, or on its way there.
 EXTEND = """
 WITH n AS (
     SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
         AS t (device_id, conversation_id, from_seq, to_seq, message_id, position, kept_ms)
 ), extended AS (
     UPDATE conversations_gap g SET to_seq = n.to_seq, message_id = n.message_id, position = n.position, kept_ms = n.kept_ms
-    FROM n WHERE g.device_id = n.device_id AND g.conversation_id = n.conversation_id AND NOT g.skips
+    FROM n WHERE g.device_id = n.device_id AND g.conversation_id = n.conversation_id AND NOT g.skips AND g.to_seq = n.from_seq - 1
     RETURNING g.device_id, g.conversation_id
 )
 INSERT INTO conversations_gap (device_id, conversation_id, from_seq, to_seq, message_id, position, kept_ms)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,8 @@ PART = 100
 SELDOM_SECONDS = 3600.0
 SUSPICIOUS = 0.9
 PAGE = 256
+# What was counted longer ago may have been taken since: a device does not take a full mailbox in this time.
+COUNT_HOLDS_SECONDS = 20.0
 
 ADD = """
 UPDATE devices_device d SET pending_rows = d.pending_rows + n.rows, pending_bytes = d.pending_bytes + n.bytes
@@ -39,7 +42,11 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS n (id, rows, bytes)
 WHERE d.id = n.id AND d.active
 RETURNING d.id, d.user_id, d.pending_rows, d.pending_bytes, d.mailbox_full
 """
-COUNTED = "UPDATE devices_device SET pending_rows = %s, pending_bytes = %s, mailbox_full = %s WHERE id = %s AND active"
+NOW = "SELECT clock_timestamp()"
+COUNTED = """
+UPDATE devices_device SET pending_rows = %s, pending_bytes = %s, mailbox_full = %s
+WHERE id = %s AND active AND clock_timestamp() BETWEEN %s AND %s + make_interval(secs => %s)
+"""
 
 
 class Weights:
@@ -102,13 +109,13 @@ class Weights:
     async def _count(self, mailbox: Mailbox) -> None:
         most_rows, most_bytes = limits()
         try:
+            began = await _now()
             rows, size = await weigh(self._store, mailbox, most_rows=most_rows, most_bytes=most_bytes)
             is_full = rows >= most_rows or size >= most_bytes
-            async with postgresql.connection() as conn:
-                await conn.execute(COUNTED, [rows, size, is_full, mailbox.device_id])
+            is_noted = await _counted(mailbox, rows, size, is_full=is_full, began=began)
         except (StoreUnavailable, StorageUnavailable):
             return
-        if is_full:
+        if is_full and is_noted:
             counts.filled += 1
             logger.warning("A mailbox is full: device %s, %d rows, %d bytes", mailbox.device_id, rows, size)
 
@@ -143,6 +150,22 @@ async def _added(differences: dict[int, list[int]]) -> list[Mailbox]:
         for device_id, user_id, rows, size, is_full in found
         if not is_full and (rows >= SUSPICIOUS * most_rows or size >= SUSPICIOUS * most_bytes)
     ]
+
+
+async def _now() -> datetime:
+    """PostgreSQL's clock."""
+    async with postgresql.connection() as conn:
+        row = await (await conn.execute(NOW)).fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without a table has a row)
+    now: datetime = row[0]
+    return now
+
+
+async def _counted(mailbox: Mailbox, rows: int, size: int, *, is_full: bool, began: datetime) -> bool:
+    """Write down what was counted. Whether that was soon enough after it began: this process may have been stopped in between."""
+    values = [rows, size, is_full, mailbox.device_id, began, began, COUNT_HOLDS_SECONDS]
+    async with postgresql.connection() as conn:
+        return (await conn.execute(COUNTED, values)).rowcount == 1
 
 
 async def weigh(store: MessageStore, mailbox: Mailbox, *, most_rows: float, most_bytes: float) -> tuple[int, int]:

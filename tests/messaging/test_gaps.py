@@ -17,8 +17,9 @@ from conversations.models import Gap as GapRow
 from conversations.sends import Sent
 from devices.models import Device as DeviceRow
 from messaging import mailboxes, window
+from messaging import weights as weighing
 from messaging.counts import counts
-from messaging.envelopes import Cursor, Envelope, Mailbox
+from messaging.envelopes import Cursor, Envelope, Mailbox, Page
 from messaging.gaps import GapTeller
 from messaging.relay import Relay
 from messaging.store.memory import MemoryStore
@@ -238,6 +239,34 @@ async def test_a_gap_that_grows_after_it_was_told_is_told_again(
     assert teller.envelopes() == []
 
 
+async def test_what_was_committed_between_two_gaps_is_in_neither(
+    conversation: UUID, alice_phone: Installation, bob_phone: Installation, store: MemoryStore
+) -> None:
+    relay = Relay(store, lambda entries: None, lambda entries: None)
+    phone = DeviceRow.objects.filter(pk=bob_phone.device_id)
+
+    async def say() -> Sequence[LogEntry]:
+        return (await log.append([send(conversation, alice_phone, [bob_phone])])).entries
+
+    await sync_to_async(phone.update)(mailbox_full=True)
+    await say()
+    # All was sent, but the socket ended before the gap was acknowledged.
+    await gaps.drained(int(bob_phone.device_id))
+    await relay.finish(await say())
+    await say()
+    await sync_to_async(phone.update)(mailbox_full=True)
+    await say()
+    await say()
+    await relay.drain()
+    bob = Device(mailbox_of(bob_phone), store)
+    async with bob.connected():
+        await until(lambda: bob.emptied == 1)
+        assert sorted(bob.seqs) == [1, 2, 3, 5]
+        assert told(bob.sent) == [(1, 1, 1), (5, 4, 5)]
+        await bob.acknowledge(1, 5)
+        await until_no_gaps()
+
+
 async def test_the_first_envelope_after_a_full_mailbox_is_a_start_if_none_came_before(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
@@ -271,6 +300,32 @@ async def test_a_mailbox_that_seems_full_is_counted_and_one_that_is_full_is_mark
     await weights.write(everything=False)
     row = await sync_to_async(DeviceRow.objects.get)(pk=bob_phone.device_id)
     assert row.mailbox_full
+
+
+class SlowlyRead(MemoryStore):
+    """A store whose reader is stopped, and wakes up when all it has read was acknowledged."""
+
+    async def pending(self, *arguments: Any, **options: Any) -> Page:
+        page = await super().pending(*arguments, **options)
+        await asyncio.sleep(0.3)
+        return page
+
+
+async def test_a_mailbox_that_was_emptied_while_its_reader_was_stopped_is_not_marked_as_full(
+    conversation: UUID, bob_phone: Installation, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weighing, "COUNT_HOLDS_SECONDS", 0.2)
+    settings.LIMITS = settings.LIMITS | {"MAILBOX_ROWS": [100], "MAILBOX_BYTES": [0]}
+    store, mailbox = SlowlyRead(), mailbox_of(bob_phone)
+    weights = Weights(store)
+    deposited = addressed_in(conversation, entries(mailbox, range(1, 121), base=LATER))
+    await store.deposit(deposited)
+    weights.deposited(deposited)
+    filled = counts.filled
+    await weights.write(everything=False)
+    row = await sync_to_async(DeviceRow.objects.get)(pk=bob_phone.device_id)
+    assert (row.mailbox_full, row.pending_rows) == (False, 120), "and it is counted again when more comes"
+    assert counts.filled == filled
 
 
 async def test_bytes_fill_a_mailbox_too(
