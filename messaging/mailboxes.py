@@ -42,6 +42,8 @@ SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
 DAY_MS = 24 * 3600 * 1000
+# A clock that is wrong takes what waits for over, or for not yet there. It is read again when the clock is right, unless a cursor has passed it.
+LARGEST_DIFFERENCE_MS = 3600 * 1000
 
 
 class Delivery:
@@ -294,13 +296,14 @@ class Delivery:
         )
 
     async def _move_cursor(self, mark: Watermark, oldest: "_Oldest") -> None:
-        """Everything below the oldest un-acknowledged row and the watermark is done with for good."""
+        """Everything below the oldest un-acknowledged row and the watermark is done with for good, where two clocks agree on what there is."""
         now = asyncio.get_running_loop().time()
         low = min(oldest.position, mark.position) - 1
         if (
             self._cursor is None
             or low <= self._cursor.low_position
             or now - self._cursor_moved_at < CURSOR_EVERY_SECONDS
+            or abs(mark.now_ms - time.time_ns() // 1_000_000) > LARGEST_DIFFERENCE_MS
         ):
             return
         bucket = bucket_of(min(oldest.kept_ms, mark.oldest_kept_ms, mark.now_ms - DAY_MS))

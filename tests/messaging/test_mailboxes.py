@@ -87,6 +87,7 @@ def device() -> Device:
 CONVERSATION = uuid4()
 # A position no watermark of these tests reaches.
 LATER = 2**60
+CLOCK = "clock_timestamp()"
 
 
 def entries(mailbox: Mailbox, seqs: Sequence[int], *, size: int = 20, base: int = 0) -> list[LogEntry]:
@@ -266,6 +267,25 @@ async def test_a_cursor_from_a_clock_that_was_set_back_hides_nothing(
     moved = await device.store.cursor(device.mailbox)
     assert moved.low_position >= 5
     assert moved.low_bucket <= bucket
+
+
+@pytest.mark.parametrize("days", [60, -10])
+async def test_while_postgresqls_clock_is_wrong_no_cursor_passes_what_is_not_acknowledged(
+    db: None, device: Device, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """By that clock all that waits is over, or of a time that is still to come: it is not read, and must be when the clock is right again."""
+    monkeypatch.setattr(mailboxes, "CURSOR_EVERY_SECONDS", 0)
+    await device.store.deposit(entries(device.mailbox, range(1, 6)))
+    with monkeypatch.context() as wrong:
+        wrong.setattr(outbox, "WATERMARK", outbox.WATERMARK.replace(CLOCK, f"{CLOCK} + interval '{days} days'"))
+        async with device.connected():
+            await until(lambda: device.emptied == 1)
+            await asyncio.sleep(0.1)
+    assert device.sent == []
+    again = Device(device.mailbox, device.store)
+    async with again.connected():
+        await until(lambda: again.emptied == 1)
+        assert again.seqs == [1, 2, 3, 4, 5]
 
 
 class SilentStore(MemoryStore):
