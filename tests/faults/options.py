@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from tests.faults.broken import NAMES
 from tests.faults.installation import CASSANDRA, CASSANDRA3, LAYOUTS
 
-MODEL, SIMULATION, MATRIX, NEMESIS, BUILDS = "model", "simulation", "matrix", "nemesis", "builds"
-PARTS = (MODEL, SIMULATION, MATRIX, NEMESIS, BUILDS)
+MODEL, SIMULATION, MATRIX = "model", "simulation", "matrix"
+SLEEPERS, NEMESIS, BUILDS = "sleepers", "nemesis", "builds"
+PARTS = (MODEL, SIMULATION, MATRIX, SLEEPERS, NEMESIS, BUILDS)
 # A minute for the test suite. Its figures are not kept.
 SMOKE = "smoke"
 SHORT_MINUTES, FULL_MINUTES = 3.0, 30.0

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from chatproject.launcher.console import say
-from tests.faults import programs, runs, storm
+from tests.faults import programs, runs, sleepers, storm
 from tests.faults.broken import NAMES
 from tests.faults.checker import Report, check
 from tests.faults.failpoints import matrix
 from tests.faults.figures import Figures, figures
-from tests.faults.options import BUILDS, MATRIX, MODEL, NEMESIS, SIMULATION, SMOKE, Options
+from tests.faults.options import BUILDS, MATRIX, MODEL, NEMESIS, SIMULATION, SLEEPERS, SMOKE, Options
 from tests.faults.runs import Run
 from tests.faults.stage import RUNS, Order
 
@@ -25,6 +25,8 @@ CROWD: dict[str, Any] = {
     "rate": 25.0,
     "devices_every": 10.0,
     "membership_every": 5.0,
+    # Somebody who installs the app again may get what was sent to it a moment before, whatever its place: not to be told from disorder.
+    "reinstall_every": 0.0,
 }
 LARGE_CROWD = CROWD | {"users": 40, "guests": 10, "conversations": 40, "largest": 10, "rate": 45.0}
 SMOKE_KINDS = (
@@ -36,6 +38,8 @@ SMOKE_KINDS = (
     "connections cut",
 )
 TOGETHER = 0.25
+# Longer than any claim or lease lasts; and as long as a machine may sleep.
+SHORT_SLEEP, LONG_SLEEP = 20.0, 120.0
 # Most are caught within a few dozen.
 BUILD_SEEDS = 400
 
@@ -68,6 +72,8 @@ def play(asked: Options) -> Played:
         )
     if MATRIX in asked.parts:
         judged(played, matrix_order(asked), matrix.playing(matrix.cases(asked.cases)))
+    if SLEEPERS in asked.parts:
+        judged(played, sleepers_order(asked), sleepers.sleeping(LONG_SLEEP if asked.full else SHORT_SLEEP))
     if NEMESIS in asked.parts:
         judged(played, nemesis_order(asked), runs.nemesis)
     if SMOKE in asked.parts:
@@ -123,6 +129,20 @@ def matrix_order(asked: Options) -> Order:
     """The run of the failpoints."""
     people = CROWD | {"guests": 1}
     return Order(name=MATRIX, layout=asked.layout, seed=asked.seed, people=people, build=asked.build, everything=False)
+
+
+def sleepers_order(asked: Options) -> Order:
+    """The run of the workers that wake up late: two finishers do what they left."""
+    return Order(
+        name=SLEEPERS,
+        layout=asked.layout,
+        seed=asked.seed,
+        workers=sleepers.WORKERS,
+        finishers=2,
+        people=CROWD,
+        build=asked.build,
+        everything=False,
+    )
 
 
 def nemesis_order(asked: Options) -> Order:

@@ -16,7 +16,7 @@ SAMPLE_PAUSE_SECONDS = 1.0
 
 
 def measure(installation: Installation, writer: Writer, phase: Phase) -> dict[str, float]:
-    """Write the medians of a few seconds; memory (bytes), CPU (seconds so far) and descriptors of all workers together, connections of PostgreSQL."""
+    """Write the medians of a few seconds; memory (bytes) and descriptors of each worker, its clients' aside; connections of PostgreSQL."""
     samples = [_sample(installation) for _ in range(SAMPLES) if _pause()]
     found = {name: _median([sample[name] for sample in samples]) for name in samples[0]}
     for name, value in found.items():
@@ -36,9 +36,14 @@ def _sample(installation: Installation) -> dict[str, float]:
     for worker in installation.workers:
         process = psutil.Process(worker.pid)
         found[f"{worker.name} rss"] = float(process.memory_info().rss)
-        found[f"{worker.name} descriptors"] = float(process.num_fds())
+        found[f"{worker.name} descriptors"] = float(process.num_fds() - _clients(process, installation.port))
     found["postgresql connections"] = float(connections(installation))
     return found
+
+
+def _clients(process: psutil.Process, port: int) -> int:
+    """Connections of clients: which worker they come to is chance, and a fault sends them all to another one."""
+    return sum(each.laddr.port == port and bool(each.raddr) for each in process.net_connections("tcp"))
 
 
 def connections(installation: Installation) -> int:

@@ -31,6 +31,7 @@ from tests.faults.history import (
     SendInvoked,
     Shown,
     Skipped,
+    SocketClosed,
     SocketOpened,
     StoreSearched,
     Writer,
@@ -405,6 +406,24 @@ def test_unlinked_is_a_device_that_connects_again(story: Told) -> None:
     assert Verdict.UNLINKED in story.judged().verdicts
 
 
+def test_a_server_that_is_stopped_closes_no_socket_meanwhile(story: Told) -> None:
+    story.say()
+    frozen = FaultOn(at=story.now, fault="asleep", kind="worker stopped", target="web-1", freezes=True)
+    story.unlink("laptop", by="phone")
+    gone = next(event for event in story.all(SocketClosed) if event.device == "laptop")
+    story.now += 200
+    story.say()
+    story.finish()
+    story.events.remove(gone)
+    story.events += [frozen, replace(gone, at=frozen.at + 150), FaultOff(at=frozen.at + 149, fault="asleep")]
+    story.events.sort(key=lambda event: event.at)
+    assert Verdict.UNLINKED not in story.judged().verdicts
+    story.events.remove(frozen)
+    story.events.append(replace(frozen, freezes=False))
+    story.events.sort(key=lambda event: event.at)
+    assert Verdict.UNLINKED in story.judged().verdicts
+
+
 def test_a_message_in_flight_while_its_device_is_unlinked_may_still_come(story: Told) -> None:
     story.send("phone", story.friends)
     story.deliver("bob")
@@ -555,7 +574,8 @@ def test_unrecovered_is_a_send_that_fails_a_minute_after_the_fault(
         ("rss", 100e6, 60e6, set()),
         ("descriptors", 40, 47, set()),
         ("descriptors", 40, 60, {Verdict.RESOURCES}),
-        ("connections", 16, 20, {Verdict.RESOURCES}),
+        ("connections", 40, 50, set()),
+        ("connections", 40, 60, {Verdict.RESOURCES}),
     ],
 )
 def test_resources_are_what_a_process_holds_more_than_before(

@@ -158,7 +158,7 @@ def _sockets_of_unlinked(facts: Facts) -> Iterator[Violation]:
         )
         patience = CLOSES_SECONDS if is_well else CLOSES_AT_LAST_SECONDS
         end = facts.dumped.at if facts.dumped and closed_at == NEVER else closed_at
-        if end - device.unlinked_at > patience and end != NEVER:
+        if end - device.unlinked_at > patience + _frozen(facts, device.unlinked_at, end) and end != NEVER:
             lived = f"{end - device.unlinked_at:.0f} s"
             yield Violation(Verdict.UNLINKED, f"device {device_id} kept its socket for {lived} after its unlink", end)
 
@@ -173,3 +173,9 @@ def _history_reads(facts: Facts, conversations: Iterable[Conversation]) -> Itera
         if not any(event.seq in stay for stay in own):
             what = f"history gave device {event.device} {event.conversation} {event.seq}, when its user was no member"
             yield Violation(Verdict.LEAKED, what, event.at)
+
+
+def _frozen(facts: Facts, since: float, until: float) -> float:
+    """For how long, at a stretch, a server was stopped between the two: it closes no socket meanwhile."""
+    stops = [fault for fault in facts.faults.values() if fault.on.freezes]
+    return max((min(fault.off_at, until) - max(fault.on.at, since) for fault in stops), default=0.0)

@@ -53,11 +53,14 @@ class Session:
             request = _without_header(request)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, self._wire = await loop.create_connection(
-                lambda: Wire(request, TEXT if self.is_json else BINARY, self._heard, self._closed), host, port
-            )
+            await loop.create_connection(lambda: self._made(request), host, port)
         if not self.is_json:
             self.say([{"type": "authenticate", "access_token": access_token}])
+
+    def _made(self, request: bytes) -> Wire:
+        """Frames may be heard before whoever connects is told that there is a connection."""
+        self._wire = Wire(request, TEXT if self.is_json else BINARY, self._heard, self._closed)
+        return self._wire
 
     @property
     def wire(self) -> Wire:
