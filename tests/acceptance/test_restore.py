@@ -1,11 +1,15 @@
 """The restore drill: PostgreSQL goes back to an earlier state while the message store keeps what came after it."""
 
 import asyncio
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -32,11 +36,10 @@ Rows = set[tuple[Any, ...]]
 
 
 class Drill:
-    """A house whose messages are kept apart from what decides."""
+    """A house. `urls`: where its messages are, if that is apart from what decides, in a server that runs all the time."""
 
-    def __init__(self, house: House, messages: PostgresServer | None) -> None:
-        self.house, self.messages = house, messages
-        self.urls = {"MESSAGES_URL": messages.create_database("messages")} if messages else {}
+    def __init__(self, house: House, urls: dict[str, str]) -> None:
+        self.house, self.urls = house, urls
         self.postgres = PostgresServer(house.checkout / ".state" / "postgres")
         self.backup = house.root / "backup"
 
@@ -69,22 +72,51 @@ class Drill:
 
     def rows(self) -> tuple[Rows, Rows]:
         """All of the history, and all of the mailboxes without what acknowledging takes out of them. The house runs."""
-        if self.messages is None:
-            return _cassandra_rows(self.house.worker_environment("SCYLLADB_URL"))
+        if "SCYLLADB_URL" in self.urls:
+            return _cassandra_rows(self.urls["SCYLLADB_URL"])
         with psycopg.connect(self.urls["MESSAGES_URL"]) as store:
             return set(store.execute(HISTORY).fetchall()), set(store.execute(MAILBOXES).fetchall())
 
 
 def _cassandra_rows(url: str) -> tuple[Rows, Rows]:
+    with _connected(url) as session:
+        keyspace = environment.cassandra(url)["keyspace"]
+        history, mailboxes = (
+            session.execute(query.replace(" FROM ", f" FROM {keyspace}.")) for query in (CQL_HISTORY, CQL_MAILBOXES)
+        )
+        return {tuple(row) for row in history}, {tuple(row) for row in mailboxes}
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Any]:
     config = environment.cassandra(url)
     cluster = Cluster(list(config["hosts"]), **cluster_options(config))
     try:
-        session = cluster.connect(config["keyspace"])
-        return {tuple(row) for row in session.execute(CQL_HISTORY)}, {
-            tuple(row) for row in session.execute(CQL_MAILBOXES)
-        }
+        yield cluster.connect()
     finally:
         shut_down(cluster)
+
+
+@contextmanager
+def _server_of_its_own(directory: Path) -> Iterator[dict[str, str]]:
+    server = PostgresServer(directory)
+    try:
+        server.start()
+        yield {"MESSAGES_URL": server.create_database("messages")}
+    finally:
+        server.stop(hurry=True)
+
+
+@contextmanager
+def _keyspace_of_its_own() -> Iterator[dict[str, str]]:
+    """On the node all tests share: nothing here needs another, and each start of the house would start it too."""
+    name = f"drill_{uuid4().hex[:12]}"
+    url = re.sub(r"/[^/?]+(\?|$)", rf"/{name}\1", os.environ["CASSANDRA_TEST_URL"])
+    try:
+        yield {"SCYLLADB_URL": url}
+    finally:
+        with _connected(url) as session:
+            session.execute(f"DROP KEYSPACE IF EXISTS {name}", execution_profile="schema")
 
 
 @pytest.fixture(params=["postgresql", pytest.param("cassandra", marks=pytest.mark.cassandra)])
@@ -92,15 +124,11 @@ def drill(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Drill]:
     if request.param == "cassandra":
         require_cassandra()
     house = House(tmp_path / "house", request.param)
-    messages = PostgresServer(tmp_path / "messages") if request.param == "postgresql" else None
-    try:
-        if messages:
-            messages.start()
-        yield Drill(house, messages)
-    finally:
-        house.clean_up()
-        if messages:
-            messages.stop(hurry=True)
+    with _keyspace_of_its_own() if request.param == "cassandra" else _server_of_its_own(tmp_path / "messages") as urls:
+        try:
+            yield Drill(house, urls)
+        finally:
+            house.clean_up()
 
 
 async def talk(house: House, devices: list[Resident], conversations: list[str], count: int) -> Party:
@@ -161,8 +189,7 @@ def test_a_restored_postgresql_overwrites_nothing(drill: Drill) -> None:
     assert min(row[2] for row in mailboxes_now - mailboxes) > max(row[2] for row in mailboxes)
     asyncio.run(_nothing_is_left(house, devices))
     _the_gap_is_known_to_be_lost(alice, conversations[0], highest[conversations[0]])
-    drill.stop()
-    drill.start()
+    house.restart_workers()
 
 
 async def _nothing_is_left(house: House, devices: list[Resident]) -> None:
@@ -195,7 +222,7 @@ def _the_gap_is_known_to_be_lost(alice: Resident, conversation: str, highest: in
 def test_both_databases_of_one_server_go_back_together_without_complaint(tmp_path: Path) -> None:
     house = House(tmp_path / "house", "postgresql")
     try:
-        drill = Drill(house, None)
+        drill = Drill(house, {})
         drill.start()
         alice, bob = house.person("Alice's phone"), house.person("Bob's phone")
         conversation = alice.direct(bob)
