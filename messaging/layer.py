@@ -192,7 +192,10 @@ class Subscriber:
     def _change(self, group: str) -> None:
         """Subscriptions and their ends of one turn of the loop go out together."""
         self._changed.add(group)
-        if self._sender is None and self._pubsub is not None:
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._changed and self._sender is None and self._pubsub is not None:
             self._sender = asyncio.create_task(self._send_changes())
 
     async def _send_changes(self) -> None:
@@ -227,6 +230,8 @@ class Subscriber:
             self._changed.clear()
             await pubsub.subscribe(self._name(self._tick_group).encode(), self._everybody, *self._wanted)
             self._pubsub = pubsub
+            # What was wanted while Redis was being connected is not among these.
+            self._send_soon()
             while self._pubsub is pubsub:
                 message = await pubsub.get_message(timeout=TICK_SECONDS * TICKS_MISSED)
                 if message is not None:

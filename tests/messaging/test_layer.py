@@ -64,6 +64,21 @@ async def test_what_is_told_in_one_turn_arrives_in_order(two_processes: tuple[Hi
     assert far.heard == said
 
 
+async def test_whoever_begins_to_listen_while_redis_is_being_connected_hears_all_the_same(
+    two_processes: tuple[HintLoopLayer, HintLoopLayer],
+) -> None:
+    here, there = two_processes
+    Ear(there, "alice")
+    await asyncio.sleep(0)
+    assert there._subscriber._pubsub is None
+    second = Ear(there, "bob")
+    await until(lambda: there.up)
+    async with asyncio.timeout(5):
+        while not second.heard:
+            here.publish("bob", b"look")
+            await asyncio.sleep(0.05)
+
+
 async def test_who_stops_listening_hears_nothing_and_leaves_no_subscription(
     two_processes: tuple[HintLoopLayer, HintLoopLayer],
 ) -> None:
