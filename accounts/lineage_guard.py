@@ -5,6 +5,7 @@ of the asynchronous road is compared with it, because a server that goes back ca
 """
 
 import logging
+import time
 from typing import Any
 
 import psycopg
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 # More promotions than this within one heartbeat's time there cannot be: eras that positions may have had and the message store has not heard of.
 UNHEARD_ERAS = 16
+
+# A process whose heart has not tried to beat for so long was stopped. What it knows may be older than the backup that was restored meanwhile.
+STOPPED_SECONDS = 30.0
 
 # Of this run of the server, in whatever time zone.
 RUN = "extract(epoch FROM pg_postmaster_start_time())::text"
@@ -47,11 +51,23 @@ class Guard:
         self.complaint: str | None = None
         # The newest mark that was found to fit.
         self.known: Mark | None = None
+        self._awake_at = 0.0
 
     def serve(self) -> None:
         """From now on nothing is appended before `accept` was called."""
         self.is_serving = True
         self.complaint = self.known = None
+        self._awake_at = _steady()
+
+    def awake(self) -> None:
+        """This process is at work, whatever its stores do. One that was stopped knows nothing any more, and has to compare anew."""
+        if self._was_stopped:
+            self.known = None
+        self._awake_at = _steady()
+
+    @property
+    def _was_stopped(self) -> bool:
+        return _steady() - self._awake_at > STOPPED_SECONDS
 
     def rest(self) -> None:
         """This process serves nobody any more."""
@@ -79,8 +95,13 @@ class Guard:
 
     def require(self) -> None:
         """Raise StorageUnavailable unless this process may append."""
-        if self.is_serving and (self.complaint is not None or self.known is None):
+        if self.is_serving and (self.complaint is not None or self.known is None or self._was_stopped):
             raise StorageUnavailable
+
+
+def _steady() -> float:
+    """Seconds of a clock that nobody sets; where the system has one that also counts while it is suspended, that one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 guard = Guard()

@@ -62,6 +62,7 @@ class Heart:
 
     async def beat(self) -> None:
         """Compare, count, tell the store. Raises StorageUnavailable when PostgreSQL does not answer."""
+        guard.awake()
         try:
             # Before PostgreSQL is asked: what the store has heard, PostgreSQL has counted before.
             last = await self._store.heartbeat()

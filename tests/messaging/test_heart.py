@@ -1,7 +1,9 @@
 """The heart: a PostgreSQL that is not the one the message store knows is not written to."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
@@ -11,11 +13,12 @@ from django.db import connection
 from accounts import lineage_guard, postgresql
 from accounts.lineage import Mark
 from accounts.lineage_guard import guard
+from accounts.wire.refusals import StorageUnavailable
 from conversations import log
 from conversations.sends import Sent
 from devices.models import OneTimePrekey
 from messaging.envelopes import Heartbeat
-from messaging.heart import Heart, Misplaced
+from messaging.heart import Heart, Misplaced, heartbeat_of
 from messaging.store import close_message_store, message_store
 from messaging.store.memory import MemoryStore
 from messaging.store.protocol import StoreUnavailable
@@ -126,6 +129,41 @@ async def test_a_running_process_that_notices_it_appends_nothing_until_it_is_rig
     await heart.beat()
     accepted = await log.append([send(conversation, alice_phone, [bob_phone])])
     assert [type(outcome) for outcome in accepted.outcomes] == [Sent]
+
+
+async def test_a_process_that_was_stopped_while_postgresql_was_restored_appends_nothing_before_it_has_compared(
+    heart: Heart, store: Away, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    monkeypatch.setattr(lineage_guard, "STOPPED_SECONDS", 0.2)
+    await heart.start()
+    mark = await now()
+    # It stands still while others go on, and while a backup is restored that is newer than all it knows.
+    await asyncio.sleep(0.3)
+    latest = msgspec.structs.replace(mark, beat=mark.beat + 100)
+    await store.beat(heartbeat_of(latest, "dc1"), now_ms=1)
+    await set_beat(mark.beat + 50)
+    refused = await log.append([send(conversation, alice_phone, [bob_phone])])
+    assert [getattr(outcome, "code", None) for outcome in refused.outcomes] == ["STORAGE_UNAVAILABLE"]
+    store.away = True
+    await heart.beat()
+    with pytest.raises(StorageUnavailable):
+        guard.require()
+    store.away = False
+    await heart.beat()
+    assert guard.complaint
+
+
+async def test_a_process_that_was_stopped_goes_on_after_its_next_beat(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage_guard, "STOPPED_SECONDS", 0.2)
+    await heart.start()
+    await asyncio.sleep(0.3)
+    with pytest.raises(StorageUnavailable):
+        guard.require()
+    await heart.beat()
+    guard.require()
 
 
 async def test_a_new_connection_to_an_earlier_state_is_refused(heart: Heart) -> None:
