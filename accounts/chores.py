@@ -6,10 +6,10 @@ one would hold back the watermark of all mailboxes.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, LiteralString, NamedTuple
 
-from accounts import postgresql
+from accounts import statements
 from accounts.wire.refusals import StorageUnavailable
 
 # A chunk is made as large as fits into this time; then the database rests for so many times as long as it worked.
@@ -102,18 +102,10 @@ def by_blocks(name: str, table: LiteralString, condition: LiteralString, *, size
 
     async def chunk(after: int | None, size: int) -> Chunk:
         first = after or 0
-        [[removed, blocks]] = await rows(statement, block_range(first, size))
+        [[removed, blocks]] = await statements.rows(statement, block_range(first, size))
         return Chunk(removed, first + size if first + size < blocks else None)
 
     return Chore(name, chunk, size, most)
-
-
-async def rows(query: str, params: Sequence[Any]) -> list[Any]:
-    """The rows of a statement that is a transaction of its own. Raises StorageUnavailable."""
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(query, params, prepare=True)
-        return await cursor.fetchall()
 
 
 # Web admin logins; those of devices are `devices.pruning`'s.

@@ -7,8 +7,7 @@ would keep a lock for as long as its connection is there. Who wakes up later fin
 import time
 from uuid import UUID, uuid4
 
-from accounts import postgresql
-from accounts.chores import rows
+from accounts import statements
 
 LASTS_SECONDS = 30
 RENEWED_AFTER_SECONDS = 5.0
@@ -47,18 +46,17 @@ class Lease:
         """Go on. Raises LeaseLost, StorageUnavailable."""
         if time.monotonic() - self._renewed_at < RENEWED_AFTER_SECONDS:
             return
-        if not await rows(KEEP, [LASTS_SECONDS, self._name, self._owner]):
+        if not await statements.rows(KEEP, [LASTS_SECONDS, self._name, self._owner]):
             raise LeaseLost
         self._renewed_at = time.monotonic()
 
     async def end(self, *, finished: bool) -> None:
         """Leave the work to others; `finished`, not before it is wanted again. Raises StorageUnavailable."""
-        async with postgresql.connection() as conn:
-            await conn.execute(FINISH, [finished, self._name, self._owner])
+        await statements.run(FINISH, [finished, self._name, self._owner])
 
 
 async def claim(name: str, *, every_seconds: float = 0) -> Lease | None:
     """The lease, unless somebody holds it or the work was finished less than so many seconds ago. Raises StorageUnavailable."""
     owner = uuid4()
-    claimed = await rows(CLAIM, [name, owner, float(LASTS_SECONDS), float(every_seconds)])
+    claimed = await statements.rows(CLAIM, [name, owner, float(LASTS_SECONDS), float(every_seconds)])
     return Lease(name, owner, claimed[0][0]) if claimed else None

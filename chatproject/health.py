@@ -25,7 +25,7 @@ from accounts import postgresql
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from chatproject.routers import ELSEWHERE, home
-from conversations import outbox
+from conversations import backlog
 from messaging.condition import MESSAGES, POSTGRESQL, REDIS, Condition, Store
 from messaging.runtime import running
 
@@ -167,5 +167,4 @@ def _pool() -> dict[str, Any]:
 
 async def _backlog() -> dict[str, Any]:
     """Messages that are committed and not yet in their store."""
-    rows, _ = await outbox.weight()
-    return {"backlog": rows}
+    return {"backlog": (await backlog.measure()).rows}

@@ -5,9 +5,8 @@ from uuid import UUID
 
 import msgspec
 
-from accounts import postgresql
+from accounts import statements
 from accounts.wire.refusals import NotFound
-from conversations import log
 from conversations.models import Member
 
 VIEW = """
@@ -90,8 +89,7 @@ def access_conversation(user_id: UUID, conversation_id: UUID) -> Member:
 
 async def access_log(user_id: UUID, device_id: int, conversation_id: UUID) -> LogView:
     """What this device may read of the conversation's log. Raises NotFound, StorageUnavailable."""
-    async with postgresql.connection() as conn:
-        rows = await (await log.ask(conn, VIEW, [device_id, user_id, conversation_id])).fetchall()
+    rows = await statements.rows(VIEW, [device_id, user_id, conversation_id])
     if not rows:
         raise NotFound
     head, mailbox_from, since_ms, start, stays, lost = rows[0]

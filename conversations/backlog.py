@@ -2,7 +2,7 @@
 
 import msgspec
 
-from accounts import postgresql
+from accounts import statements
 
 # An open transaction that has written keeps the watermark back like a row of the outbox does; those of other roles are seen by pg_monitor alone.
 MEASURE = """
@@ -26,7 +26,5 @@ class Backlog(msgspec.Struct, frozen=True):
 
 async def measure() -> Backlog:
     """Ask. Raises StorageUnavailable."""
-    async with postgresql.connection() as conn:
-        row = await (await conn.execute(MEASURE)).fetchone()
-    assert row is not None  # noqa: S101  (an aggregate has a row)
-    return Backlog(row[0], row[1], row[2], max(0.0, row[3]), row[4])
+    [[rows, set_aside, size, oldest, oldest_transaction]] = await statements.rows(MEASURE, [])
+    return Backlog(rows, set_aside, size, max(0.0, oldest), oldest_transaction)

@@ -8,10 +8,9 @@ and the head is put above it. Whoever asks while another process has done so alr
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from accounts import postgresql
+from accounts import statements
 from accounts.positions import ERA, POSITION, XID_BITS
 from accounts.wire.refusals import StorageUnavailable
-from conversations import log
 from conversations.allocation import Newest
 
 # After an accepted restore so many seqs are left out: what was committed last may have been answered and never deposited.
@@ -44,12 +43,10 @@ def ask_stores_with(newest: AskNewest) -> None:
 
 async def catch_up(conversation_id: UUID) -> None:
     """Afterwards the head is of the present era and above everything the store has. Raises StorageUnavailable."""
-    async with postgresql.connection() as conn:
-        head = await (await log.ask(conn, HEAD, [conversation_id])).fetchone()
-    if head is None:
+    head = await statements.rows(HEAD, [conversation_id])
+    if not head:
         return
     if not _ask:
         raise StorageUnavailable
-    newest = await _ask[0](conversation_id, head[0] - 1)
-    async with postgresql.connection() as conn:
-        await log.tell(conn, RAISE, [newest.seq + 1, conversation_id, newest.message_id])
+    newest = await _ask[0](conversation_id, head[0][0] - 1)
+    await statements.run(RAISE, [newest.seq + 1, conversation_id, newest.message_id])

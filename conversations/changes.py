@@ -11,7 +11,7 @@ all starts of a person's devices there, also those planned a moment ago; coming 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 
 from accounts import postgresql
 from accounts.connections import Connection
+from accounts.statements import ask, tell
 from accounts.wire.refusals import NotFound, StorageUnavailable
 from conversations import invitees, log, planning
 from conversations.allocation import Head, Moment
@@ -196,11 +197,11 @@ async def _scene(
         await conn.execute("BEGIN")
     known = await invitees.read(conn, people, locking=locking)
     async with conn.pipeline():
-        head = await log.ask(conn, log.LOCK_WAITING if locking else log.READ, [[conversation_id]])
-        now = await log.ask(conn, log.MOMENT, [len(people) + OWN_ENTRIES + log.SPARE_SERIALS]) if locking else None
-        audience = await log.ask(conn, AUDIENCE, [[conversation_id]])
-        description = await log.ask(conn, DESCRIPTION, [conversation_id])
-        newcomers = await log.ask(conn, NEWCOMERS, [conversation_id, list(people)])
+        head = await ask(conn, log.LOCK_WAITING if locking else log.READ, [[conversation_id]])
+        now = await ask(conn, log.MOMENT, [len(people) + OWN_ENTRIES + log.SPARE_SERIALS]) if locking else None
+        audience = await ask(conn, AUDIENCE, [[conversation_id]])
+        description = await ask(conn, DESCRIPTION, [conversation_id])
+        newcomers = await ask(conn, NEWCOMERS, [conversation_id, list(people)])
     found = audiences(await audience.fetchall())
     if conversation_id not in found or actor.user_id not in found[conversation_id].roles:
         raise NotFound
@@ -247,22 +248,26 @@ async def _write(conn: Connection, scene: Scene) -> None:
         return
     async with conn.pipeline():
         if made.joins:
-            rows = [(join.user_id, join.role, join.joined_seq) for join in made.joins]
-            await log.tell(conn, JOIN, [conversation_id, *log.columns(rows, 3)])
+            await tell(conn, JOIN, [conversation_id, *_join_columns(made.joins)])
         for user_id, role in made.roles.items():
-            await log.tell(conn, GIVE_ROLE, [role, conversation_id, user_id])
+            await tell(conn, GIVE_ROLE, [role, conversation_id, user_id])
         for user_id, left_seq in made.departures:
-            await log.tell(conn, LEAVE, [left_seq, conversation_id, user_id])
+            await tell(conn, LEAVE, [left_seq, conversation_id, user_id])
         if made.hidden_at is not None:
-            await log.tell(conn, HIDE, [made.hidden_at, conversation_id, scene.actor.user_id])
+            await tell(conn, HIDE, [made.hidden_at, conversation_id, scene.actor.user_id])
         if made.description is not None:
-            await log.tell(conn, DESCRIBE, [*described(made.description), conversation_id])
+            await tell(conn, DESCRIBE, [*described(made.description), conversation_id])
         if made.archives:
-            await log.tell(conn, ARCHIVE, [conversation_id])
+            await tell(conn, ARCHIVE, [conversation_id])
     if made.entries:
         await log.write(conn, made, [scene.head])
     else:
         await conn.execute("COMMIT")
+
+
+def _join_columns(joins: Iterable[Join]) -> list[list[Any]]:
+    rows = [(join.user_id, join.role, join.joined_seq) for join in joins]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def described(description: Description) -> tuple[str, UUID | None, Jsonb | None]:

@@ -12,6 +12,7 @@ from accounts.connections import Connection
 from accounts.ids import uuid7
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.positions import POSITION
+from accounts.statements import ask, tell
 from accounts.wire.refusals import InvalidRequest
 from conversations import invitees, log, planning, sources
 from conversations.allocation import Head
@@ -106,10 +107,10 @@ async def _found_group(conn: Connection, founder: Sender, description: Descripti
     conversation_id = uuid7()
     roles = [OWNER if user_id == founder.user_id else MEMBER for user_id in people]
     async with conn.pipeline():
-        await log.tell(conn, FOUND, [conversation_id, GROUP, *described(description), None, None])
-        await log.tell(conn, JOIN, [conversation_id, list(people), roles, _from_the_start(people)])
-        now = await log.ask(conn, log.MOMENT, [1])
-        audience = await log.ask(conn, AUDIENCE, [[conversation_id]])
+        await tell(conn, FOUND, [conversation_id, GROUP, *described(description), None, None])
+        await tell(conn, JOIN, [conversation_id, list(people), roles, _from_the_start(people)])
+        now = await ask(conn, log.MOMENT, [1])
+        audience = await ask(conn, AUDIENCE, [[conversation_id]])
     head = Head(conversation_id, GROUP, sources.DEFAULT, 1, 0, 0)
     everybody = audiences(await audience.fetchall())[conversation_id]
     made = Change()
@@ -130,8 +131,8 @@ async def _open_direct(conn: Connection, pair: Sequence[UUID]) -> tuple[UUID, bo
         return there, False
     conversation_id = uuid7()
     async with conn.pipeline():
-        await log.tell(conn, FOUND, [conversation_id, DIRECT, *described(Description()), *pair])
-        await log.tell(conn, JOIN, [conversation_id, list(pair), [MEMBER, MEMBER], _from_the_start(pair)])
+        await tell(conn, FOUND, [conversation_id, DIRECT, *described(Description()), *pair])
+        await tell(conn, JOIN, [conversation_id, list(pair), [MEMBER, MEMBER], _from_the_start(pair)])
         await conn.execute("COMMIT")
     return conversation_id, True
 
@@ -142,7 +143,7 @@ async def _find_direct(pair: Sequence[UUID]) -> UUID | None:
 
 
 async def _direct_of(conn: Connection, pair: Sequence[UUID]) -> UUID | None:
-    found: list[Any] = await (await log.ask(conn, DIRECT_OF, list(pair))).fetchall()
+    found: list[Any] = await (await ask(conn, DIRECT_OF, list(pair))).fetchall()
     return found[0][0] if found else None
 
 

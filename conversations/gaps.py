@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from accounts import postgresql
+from accounts import statements
 from accounts.arrays import bigints, uuids
 from conversations.entries import LogEntry
 
@@ -90,7 +90,7 @@ class Gaps(msgspec.Struct, frozen=True):
 
 async def of_device(device_id: int) -> Gaps:
     """What the device does not get. Raises StorageUnavailable."""
-    rows = await _rows(OF_DEVICE, [device_id])
+    rows = await statements.rows(OF_DEVICE, [device_id])
     return Gaps([Gap(*row[1:]) for row in rows if row[1] is not None], bool(rows) and rows[0][0])
 
 
@@ -102,17 +102,17 @@ async def told(device_id: int, gaps: Iterable[Gap]) -> None:
         bigints(gap.from_seq for gap in known),
         bigints(gap.to_seq for gap in known),
     ]
-    await _do(TOLD, [*ranges, device_id, device_id])
+    await statements.run(TOLD, [*ranges, device_id, device_id])
 
 
 async def note_stuck(device_id: int, at: Gap) -> bool:
     """The device did not acknowledge this message, though it was sent twice. Whether it is skipped from now on; it stays in the mailbox."""
-    [[times]] = await _rows(STUCK, [at.message_id, at.message_id, device_id]) or [[0]]
+    [[times]] = await statements.rows(STUCK, [at.message_id, at.message_id, device_id]) or [[0]]
     if times < MOST_TIMES_STUCK:
         return False
     place = [at.conversation_id, at.from_seq, at.to_seq, at.message_id, at.position, at.kept_ms]
-    await _do(FORGET, [device_id, FORGET_MS])
-    await _do(SKIP, [device_id, *place])
+    await statements.run(FORGET, [device_id, FORGET_MS])
+    await statements.run(SKIP, [device_id, *place])
     logger.error(
         "A message was skipped, its device does not get past it: device %s, conversation %s, seq %s",
         device_id,
@@ -124,7 +124,7 @@ async def note_stuck(device_id: int, at: Gap) -> bool:
 
 async def drained(device_id: int) -> None:
     """The device has been sent all that was in its mailbox: new messages are put into it again."""
-    await _do(DRAINED, [device_id])
+    await statements.run(DRAINED, [device_id])
 
 
 def columns(omitted: dict[tuple[UUID, int], tuple[int, int]], entries: Sequence[LogEntry]) -> list[Any]:
@@ -140,15 +140,3 @@ def columns(omitted: dict[tuple[UUID, int], tuple[int, int]], entries: Sequence[
         bigints(entry.position for entry in last),
         bigints(entry.kept_ms for entry in last),
     ]
-
-
-async def _rows(query: str, params: Sequence[Any]) -> list[Any]:
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(query, params, prepare=True)
-        return await cursor.fetchall()
-
-
-async def _do(query: str, params: Sequence[Any]) -> None:
-    async with postgresql.connection() as conn:
-        await conn.execute(query, params, prepare=True)

@@ -7,8 +7,8 @@ import msgspec
 from django.conf import settings
 
 from accounts.connections import Connection
+from accounts.statements import ask
 from accounts.wire.refusals import NotFound, TooLarge
-from conversations import log
 
 # In one order for everybody, and before any conversation: two changes that need the same people never wait for each other in a circle.
 LOCK = "SELECT id FROM accounts_user WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
@@ -44,9 +44,9 @@ async def read(conn: Connection, user_ids: Sequence[UUID], *, locking: bool) -> 
     if not user_ids:
         return NOBODY
     async with conn.pipeline():
-        found = await log.ask(conn, LOCK if locking else READ, [list(user_ids)])
+        found = await ask(conn, LOCK if locking else READ, [list(user_ids)])
         most = _most()
-        busy = await log.ask(conn, BUSY, [list(user_ids), most]) if most else None
+        busy = await ask(conn, BUSY, [list(user_ids), most]) if most else None
     return Invitees(
         frozenset(row[0] for row in await found.fetchall()),
         frozenset(row[0] for row in await busy.fetchall()) if busy else frozenset(),

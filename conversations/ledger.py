@@ -1,13 +1,11 @@
 """The ledger, read: which entries are committed, and which sends they were."""
 
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from accounts import postgresql
+from accounts import statements
 from accounts.ids import uuid7_ms
-from conversations import log
 from conversations.planning import IDEMPOTENCY_MS
 
 FACTS = """
@@ -29,16 +27,11 @@ class Fact(msgspec.Struct, frozen=True):
 
 async def facts(conversation_id: UUID, from_seq: int, to_seq: int) -> dict[int, Fact]:
     """The committed entries of this range, by seq, as far back as the ledger goes."""
-    return {row[0]: Fact(*row[1:]) for row in await _rows(FACTS, conversation_id, from_seq, to_seq)}
+    return {row[0]: Fact(*row[1:]) for row in await statements.rows(FACTS, [conversation_id, from_seq, to_seq])}
 
 
 async def is_committed(conversation_id: UUID, device_id: int, client_message_id: UUID) -> bool:
     """Whether this send of the device is in the log; or was or never will be, which is no longer known of one past the idempotency horizon."""
-    [[found, now_ms]] = await _rows(COMMITTED, conversation_id, device_id, client_message_id)
+    [[found, now_ms]] = await statements.rows(COMMITTED, [conversation_id, device_id, client_message_id])
     made_ms = uuid7_ms(client_message_id)
     return bool(found) or (made_ms is not None and now_ms - made_ms > IDEMPOTENCY_MS)
-
-
-async def _rows(query: str, *params: Any) -> list[Any]:
-    async with postgresql.connection() as conn:
-        return await (await log.ask(conn, query, params)).fetchall()

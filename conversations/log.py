@@ -23,6 +23,7 @@ from accounts.arrays import bigints, bools, byteas, texts, uuids
 from accounts.connections import Connection
 from accounts.lineage_guard import guard
 from accounts.positions import POSITION
+from accounts.statements import ask, tell
 from accounts.wire.refusals import ChatError, InvalidRequest, RetryInOrder, StorageUnavailable
 from conversations import entries as bundles
 from conversations import gaps
@@ -301,22 +302,6 @@ def _start_columns(starts: Collection[Start]) -> list[Any]:
         bigints(s.envelope_seq for s in starts),
         bigints(s.mailbox_from for s in starts),
     ]
-
-
-def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows turned into the arrays that unnest takes."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-async def ask(conn: Connection, query: str, params: Sequence[Any]) -> psycopg.AsyncCursor[Any]:
-    """The cursor of one of this app's constant statements. Inside a pipeline its rows are there once the pipeline has ended."""
-    cursor = conn.cursor(binary=True)
-    return await cursor.execute(query, params, prepare=True)
-
-
-async def tell(conn: Connection, query: str, params: Sequence[Any]) -> None:
-    """Execute one of this app's constant statements."""
-    await conn.execute(query, params, prepare=True)
 
 
 def _steady_ns() -> int:

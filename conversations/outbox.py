@@ -7,13 +7,13 @@ who may be among its recipients.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from accounts import postgresql
+from accounts import postgresql, statements
 from accounts.arrays import bigints, uuids
 from accounts.positions import OLDEST_OPEN
 from conversations import entries as bundles
@@ -82,7 +82,6 @@ WHERE before < %s ORDER BY position, seq, conversation_id
 OF_CONVERSATION = (
     "SELECT bundle FROM conversations_outbox WHERE conversation_id = %s AND seq BETWEEN %s AND %s ORDER BY seq"
 )
-WEIGHT = "SELECT count(*), COALESCE(sum(size), 0) FROM conversations_outbox"
 
 Key = tuple[UUID, int]
 
@@ -128,7 +127,9 @@ class Look(NamedTuple):
 async def claim(source: str, *, limit: int) -> Claimed:
     """Take over entries nobody is at work on, the oldest; they are the caller's for LEASE_SECONDS. At most `limit`, and few of the large ones."""
     claimed = Claimed([], [])
-    for conversation_id, seq, bundle in await _rows(CLAIM, [LEASE_SECONDS, source, limit, LARGEST_CLAIM_BYTES]):
+    for conversation_id, seq, bundle in await statements.rows(
+        CLAIM, [LEASE_SECONDS, source, limit, LARGEST_CLAIM_BYTES]
+    ):
         entry = _readable(bundle)
         if entry is None:
             claimed.unreadable.append((conversation_id, seq))
@@ -141,15 +142,14 @@ async def claim(source: str, *, limit: int) -> Claimed:
 async def done(entries: Iterable[Key]) -> None:
     """These (conversation, seq) are in their store: forget their bundles."""
     keys = sorted(entries)
-    async with postgresql.connection() as conn:
-        await conn.execute(DONE, [uuids(key[0] for key in keys), bigints(key[1] for key in keys)], prepare=True)
+    await statements.run(DONE, [uuids(key[0] for key in keys), bigints(key[1] for key in keys)])
 
 
 async def set_aside(entries: Iterable[Key], *, reason: str) -> None:
     """These cannot be deposited, though their store is well. They stay, and are tried again after a pause, which grows. Logged the first time."""
     keys = sorted(entries)
     columns = [uuids(key[0] for key in keys), bigints(key[1] for key in keys)]
-    for conversation_id, seq, failures in await _rows(
+    for conversation_id, seq, failures in await statements.rows(
         SET_ASIDE, [FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, *columns]
     ):
         if failures == 1:
@@ -164,28 +164,22 @@ async def take_up_again() -> int:
 
 async def watermark(source: str, user_id: UUID) -> Watermark:
     """Read this before a mailbox of the user: what is committed later has a position at or above it."""
-    row = (await _rows(WATERMARK, [source, user_id, source, source]))[0]
+    row = (await statements.rows(WATERMARK, [source, user_id, source, source]))[0]
     return Watermark(row[0], row[1], row[2] or row[1])
 
 
 async def of_user(user_id: UUID, *, after: Place, limit: int, most_bytes: int) -> Look:
     """Undeposited rows of the user's conversations behind `after`, oldest first, until `limit` of them or `most_bytes` are reached."""
     place = [after.position, after.position, after.seq, after.conversation_id]
-    rows = await _rows(OF_USER, [user_id, *place, limit, most_bytes])
+    rows = await statements.rows(OF_USER, [user_id, *place, limit, most_bytes])
     is_all = len(rows) < limit and sum(len(row[0]) for row in rows) < most_bytes
     return Look([Waiting(Place(*row[1:4]), _readable(row[0])) for row in rows], is_all, rows[0][4] if rows else 0)
 
 
 async def of_conversation(conversation_id: UUID, from_seq: int, to_seq: int) -> list[LogEntry]:
     """Undeposited entries of one conversation within a range of seqs, in order; those that can be read."""
-    found = (_readable(row[0]) for row in await _rows(OF_CONVERSATION, [conversation_id, from_seq, to_seq]))
+    found = (_readable(row[0]) for row in await statements.rows(OF_CONVERSATION, [conversation_id, from_seq, to_seq]))
     return [entry for entry in found if entry is not None]
-
-
-async def weight() -> tuple[int, int]:
-    """Rows and bytes of bundles in the outbox."""
-    row = (await _rows(WEIGHT, []))[0]
-    return row[0], int(row[1])
 
 
 def _readable(bundle: bytes) -> LogEntry | None:
@@ -193,10 +187,3 @@ def _readable(bundle: bytes) -> LogEntry | None:
         return bundles.decode(bundle)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-async def _rows(query: str, params: Sequence[Any]) -> list[Any]:
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(query, params, prepare=True)
-        return await cursor.fetchall()

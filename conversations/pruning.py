@@ -8,7 +8,8 @@ All of this is PostgreSQL's clock. Should that one have been wrong, and rows hav
 send whose id is not newer than the newest forgotten one is refused.
 """
 
-from accounts.chores import Chore, Chunk, rows
+from accounts import statements
+from accounts.chores import Chore, Chunk
 from conversations.allocation import EPOCH_MS, SERIAL_BITS
 from conversations.planning import IDEMPOTENCY_MS
 from conversations.tallies import BLOCK
@@ -53,7 +54,7 @@ async def _ledger_chunk(after: int | None, size: int) -> Chunk:
 
     A row that has to stay (its message is not in the store yet, or its id is from the future) is passed over.
     """
-    [[removed, seen, last]] = await rows(LEDGER_CHUNK, [LEDGER_MS, after or 0, size])
+    [[removed, seen, last]] = await statements.rows(LEDGER_CHUNK, [LEDGER_MS, after or 0, size])
     return Chunk(removed, last if seen == size else None)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakKeyDictionary
 
-from accounts import postgresql
+from accounts import statements
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox, sources
 from conversations.outbox import Look, Watermark
@@ -362,8 +362,5 @@ WHERE l.message_id = ANY(%s) AND l.sender_device_id <> %s AND EXISTS (
 
 async def acknowledge_known(mailbox: Mailbox, message_ids: Sequence[int], acks: AckWriter) -> None:
     """Acknowledge those of these messages that were for the device; other ids are ignored. Raises StorageUnavailable."""
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(KNOWN, [list(message_ids), mailbox.device_id, mailbox.user_id], prepare=True)
-        rows = await cursor.fetchall()
+    rows = await statements.rows(KNOWN, [list(message_ids), mailbox.device_id, mailbox.user_id])
     acks.add([Acknowledged(Ack(mailbox, *row)) for row in rows])

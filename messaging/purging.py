@@ -4,7 +4,7 @@ Until then sends that were under way when it was unlinked have landed. What land
 given to another device, and a client that is installed again keeps its device, which stays active.
 """
 
-from accounts import chores
+from accounts import statements
 from accounts.chores import Chore, Chunk
 from accounts.wire.refusals import StorageUnavailable
 from messaging.envelopes import Mailbox
@@ -28,13 +28,13 @@ def purging(store: MessageStore, now_ms: int) -> Chore:
     """The chore of purging, one mailbox or a part of it at a time. Its chunks raise StorageUnavailable when either of the two databases is away."""
 
     async def chunk(after: int | None, size: int) -> Chunk:
-        found = await chores.rows(NEXT, (after or 0, LATEST_MS // 1000))
+        found = await statements.rows(NEXT, (after or 0, LATEST_MS // 1000))
         if not found:
             return Chunk(0, None)
         [[device_id, user_id, created_ms, unlinked_ms]] = found
         if not await _purged(store, Mailbox(user_id, device_id), created_ms, unlinked_ms, now_ms, size):
             return Chunk(0, after or 0)
-        await chores.rows(FORGET, (device_id, device_id, device_id))
+        await statements.run(FORGET, (device_id, device_id, device_id))
         return Chunk(1, device_id)
 
     return Chore("mailboxes of unlinked devices", chunk, size=256, most=4096)

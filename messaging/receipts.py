@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts import postgresql
-from accounts.connections import Connection
+from accounts.statements import ask
 from accounts.wire.refusals import InvalidRequest, NotFound
 from conversations import tallies
 from conversations.entries import MESSAGE
@@ -64,15 +64,15 @@ async def read(reader: Mailbox, conversation_id: UUID, seq: int, store: MessageS
     Raises NotFound for a stranger, InvalidRequest above the head, StorageUnavailable.
     """
     async with postgresql.connection() as conn, conn.transaction():
-        rows = await _rows(conn, MOVE, [conversation_id, reader.user_id, seq, seq, seq])
+        rows = await (await ask(conn, MOVE, [conversation_id, reader.user_id, seq, seq, seq])).fetchall()
         if not rows:
             raise NotFound
         before, head, moved = rows[0]
         if seq > head:
             raise InvalidRequest("Nothing was said there yet.", field="seq")
         newly = [conversation_id, before, seq, reader.user_id]
-        forgotten = await _rows(conn, tallies.SENDERS, newly) if moved else []
-        senders = await _rows(conn, SENDERS, newly) if moved else []
+        forgotten = await (await ask(conn, tallies.SENDERS, newly)).fetchall() if moved else []
+        senders = await (await ask(conn, SENDERS, newly)).fetchall() if moved else []
     older = await _older(reader, conversation_id, dict(forgotten), {row[0] for row in senders}, store)
     _announce_read(reader, conversation_id, [*senders, *older])
 
@@ -105,9 +105,3 @@ def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Seq
         )
         hints.notify([sender_user_id], receipt)
         hints.notify([reader.user_id], receipt, except_device=reader.device_id)
-
-
-async def _rows(conn: Connection, query: str, params: Sequence[Any]) -> list[Any]:
-    cursor = conn.cursor(binary=True)
-    await cursor.execute(query, params, prepare=True)
-    return await cursor.fetchall()

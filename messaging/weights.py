@@ -9,12 +9,12 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
 
-from accounts import postgresql
+from accounts import statements
 from accounts.arrays import bigints
 from accounts.wire.refusals import StorageUnavailable
 from conversations.entries import LogEntry
@@ -46,6 +46,7 @@ NOW = "SELECT clock_timestamp()"
 COUNTED = """
 UPDATE devices_device SET pending_rows = %s, pending_bytes = %s, mailbox_full = %s
 WHERE id = %s AND active AND clock_timestamp() BETWEEN %s AND %s + make_interval(secs => %s)
+RETURNING id
 """
 
 
@@ -141,10 +142,7 @@ async def _added(differences: dict[int, list[int]]) -> list[Mailbox]:
         bigints(rows for rows, _ in differences.values()),
         bigints(size for _, size in differences.values()),
     ]
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(ADD, columns, prepare=True)
-        found: Sequence[tuple[int, UUID, int, int, bool]] = await cursor.fetchall()
+    found: Sequence[tuple[int, UUID, int, int, bool]] = await statements.rows(ADD, columns)
     return [
         Mailbox(user_id, device_id)
         for device_id, user_id, rows, size, is_full in found
@@ -154,18 +152,14 @@ async def _added(differences: dict[int, list[int]]) -> list[Mailbox]:
 
 async def _now() -> datetime:
     """PostgreSQL's clock."""
-    async with postgresql.connection() as conn:
-        row = await (await conn.execute(NOW)).fetchone()
-    assert row is not None  # noqa: S101  (a SELECT without a table has a row)
-    now: datetime = row[0]
-    return now
+    [[now]] = await statements.rows(NOW, [])
+    return cast(datetime, now)
 
 
 async def _counted(mailbox: Mailbox, rows: int, size: int, *, is_full: bool, began: datetime) -> bool:
     """Write down what was counted. Whether that was soon enough after it began: this process may have been stopped in between."""
     values = [rows, size, is_full, mailbox.device_id, began, began, COUNT_HOLDS_SECONDS]
-    async with postgresql.connection() as conn:
-        return (await conn.execute(COUNTED, values)).rowcount == 1
+    return bool(await statements.rows(COUNTED, values))
 
 
 async def weigh(store: MessageStore, mailbox: Mailbox, *, most_rows: float, most_bytes: float) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from accounts.wire.refusals import (
     StorageUnavailable,
     TooLarge,
 )
-from conversations import log, outbox
+from conversations import backlog, log, outbox
 from conversations.entries import LogEntry
 from conversations.models import Conversation, DeviceStart, LedgerRow, Member, OutboxRow
 from conversations.outbox import Place
@@ -384,7 +384,8 @@ async def test_a_look_into_the_outbox_is_bounded_in_bytes_and_says_whether_it_sa
     conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(5)])
-    rows, size = await outbox.weight()
+    weighed = await backlog.measure()
+    rows, size = weighed.rows, weighed.bytes
     bob = UUID(bob_phone.user_id)
 
     async def look(limit: int, most_bytes: int, after: Place = Place()) -> tuple[list[int], bool]:  # noqa: B008  (frozen)

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from conversations import log, outbox
+from conversations import backlog, log, outbox
 from conversations.entries import LogEntry
 from conversations.models import OutboxRow
 from messaging import finisher
@@ -102,7 +102,7 @@ async def test_what_is_committed_is_deposited_told_and_forgotten(
     await relay.drain()
     assert told == list(entries)
     assert store.deposits == [5]
-    assert await outbox.weight() == (0, 0)
+    assert (await backlog.measure()).rows == 0
 
 
 async def test_while_the_store_is_down_recipients_are_told_to_look_and_the_outbox_keeps_it(
@@ -123,7 +123,7 @@ async def test_while_the_store_is_down_recipients_are_told_to_look_and_the_outbo
     assert told == []
     assert looking == [*first, *second]
     assert relay.store_is_down
-    assert (await outbox.weight())[0] == 2
+    assert (await backlog.measure()).rows == 2
 
 
 async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_is_back(
@@ -153,14 +153,14 @@ async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_
     await relay.drain()
     assert not relay.store_is_down
     assert await in_mailbox(store, bob_phone) == [1, 2, 3]
-    assert await outbox.weight() == (0, 0)
+    assert (await backlog.measure()).rows == 0
 
 
 async def test_a_finisher_takes_few_large_messages_at_once_and_one_at_least(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await commit(conversation, alice_phone, bob_phone, 5)
-    size = (await outbox.weight())[1] // 5
+    size = (await backlog.measure()).bytes // 5
     await expire_claims()
     for most, taken in ((3 * size, [1, 2, 3]), (1, [4]), (10 * size, [5])):
         monkeypatch.setattr(outbox, "LARGEST_CLAIM_BYTES", most)
@@ -177,7 +177,7 @@ async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
     await relay.drain()
     await rival.drain()
     assert await in_mailbox(store, bob_phone) == [1, 2, 3, 4]
-    assert await outbox.weight() == (0, 0)
+    assert (await backlog.measure()).rows == 0
 
 
 async def test_a_store_that_falls_behind_is_not_given_the_same_work_twice(
@@ -196,7 +196,7 @@ async def test_a_store_that_falls_behind_is_not_given_the_same_work_twice(
     relay.take(late)
     await relay.drain()
     assert store.deposits == [1], "what waited longer than its claim is the finishers'"
-    assert (await outbox.weight())[0] == 3
+    assert (await backlog.measure()).rows == 3
 
 
 async def test_an_entry_the_store_refuses_is_set_aside_and_holds_up_no_other(
@@ -253,7 +253,7 @@ async def test_a_finisher_goes_on_past_what_it_cannot_read_or_deposit_and_delive
     await task
     await relay.drain()
     assert await in_mailbox(store, bob_phone) == [entry.seq for entry in entries]
-    assert await outbox.weight() == (0, 0)
+    assert (await backlog.measure()).rows == 0
 
 
 async def test_a_finisher_that_is_stopped_ends_the_batch_it_is_at_and_takes_no_other(
@@ -277,7 +277,7 @@ async def test_a_finisher_that_is_stopped_ends_the_batch_it_is_at_and_takes_no_o
     await asyncio.wait_for(task, 5)
     await relay.drain()
     assert await in_mailbox(store, bob_phone) == [1, 2, 3, 4, 5]
-    assert (await outbox.weight())[0] == 1
+    assert (await backlog.measure()).rows == 1
     assert [record.message for record in caplog.records] == ["the finisher has taken over 5 messages"]
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from accounts.arrays import uuids
 from accounts.connections import Connection
+from accounts.statements import ask
 from conversations import log
 from conversations.audience import AUDIENCE, Audience, audiences
 from tests.faults.broken.surgery import rewrite
@@ -18,7 +19,7 @@ Mixed = Callable[[Audience, Audience], Audience]
 
 async def read_before(conn: Connection, ids: Sequence[UUID]) -> Audiences:
     """The audiences as they are now; what happens until the locks are taken is missed."""
-    cursor = await log.ask(conn, AUDIENCE, [uuids(ids)])
+    cursor = await ask(conn, AUDIENCE, [uuids(ids)])
     found = audiences(await cursor.fetchall())
     await asyncio.sleep(STRETCHED_SECONDS)
     return found
