@@ -11,7 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from accounts.wire import refusals
-from messaging import consumers
+from messaging import close_codes
 from messaging.frames import CLIENT_FRAMES, SERVER_FRAMES, SUBPROTOCOLS, ClientFrame, ServerFrame
 
 Frame = type[ClientFrame] | type[ServerFrame]
@@ -34,16 +34,16 @@ SUMMARIES = {
     "error": "A refusal. What else it knows (`missing`, `max`, `field` …) stands beside these fields.",
 }
 CLOSE_CODES = {
-    consumers.PROTOCOL_ERROR: "the third frame that was no map with a string `type`",
-    consumers.UNAUTHENTICATED: "not authenticated within 5 s, or the device's tokens have ended",
-    consumers.NOT_KEEPING_UP: "envelopes were sent twice and not acknowledged, or the client does not read",
-    consumers.CONNECTED_ELSEWHERE: "the device has a newer socket",
-    consumers.TOO_FAST: "too many frames",
-    consumers.UNSUPPORTED_DATA: "a binary frame on a JSON socket, or a text frame on a MessagePack socket",
-    1007: "text that is not UTF-8",
-    1009: "a frame above 256 KiB",
-    1012: "the server is being restarted",
-    consumers.TRY_AGAIN_LATER: "PostgreSQL was not there to authenticate, or the server has failed: come back",
+    close_codes.PROTOCOL_ERROR: "the third frame that was no map with a string `type`",
+    close_codes.UNAUTHENTICATED: "not authenticated within 5 s, or the device's tokens have ended",
+    close_codes.NOT_KEEPING_UP: "envelopes were sent twice and not acknowledged, or the client does not read",
+    close_codes.CONNECTED_ELSEWHERE: "the device has a newer socket",
+    close_codes.TOO_FAST: "too many frames",
+    close_codes.UNSUPPORTED_DATA: "a binary frame on a JSON socket, or a text frame on a MessagePack socket",
+    close_codes.NOT_TEXT: "text that is not UTF-8",
+    close_codes.FRAME_TOO_LARGE: "a frame above 256 KiB",
+    close_codes.SERVICE_RESTART: "the server is being restarted",
+    close_codes.TRY_AGAIN_LATER: "PostgreSQL was not there to authenticate, or the server has failed: come back",
 }
 REFUSALS: tuple[type[refusals.ChatError], ...] = (
     refusals.InvalidRequest,

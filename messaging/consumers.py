@@ -20,7 +20,7 @@ from django.conf import settings
 from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, RetryInOrder, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
-from messaging import frames, handshakes, hints, mailboxes, receipts, sessions, window
+from messaging import close_codes, frames, handshakes, hints, mailboxes, receipts, sessions, window
 from messaging.buckets import TokenBuckets
 from messaging.chains import Chains
 from messaging.counts import counts
@@ -53,16 +53,6 @@ CHECK_SECONDS = 30.0
 MOST_ERRANDS = 4
 END_AGAIN_SECONDS = 0.5
 
-PROTOCOL_ERROR = 4400
-UNAUTHENTICATED = 4401
-NOT_KEEPING_UP = 4408
-CONNECTED_ELSEWHERE = 4409
-TOO_FAST = 4429
-UNSUPPORTED_DATA = 1003
-TRY_AGAIN_LATER = 1013
-SERVICE_RESTART = 1012
-WENT_AWAY = 1006
-
 
 class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One socket. Until `_session` is set it may only authenticate."""
@@ -75,7 +65,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._listening: hints.Listening | None = None
         self._runtime: Runtime | None = None
         self._bad_frames = 0
-        self._ended_with = WENT_AWAY
+        self._ended_with = close_codes.WENT_AWAY
         self._is_leaving = False
         self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
@@ -153,7 +143,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _expect_authentication(self) -> None:
         await asyncio.sleep(AUTHENTICATE_SECONDS)
         if self._session is None:
-            self._writer.close(UNAUTHENTICATED)
+            self._writer.close(close_codes.UNAUTHENTICATED)
 
     async def _authenticate(self, frame: AuthenticateFrame) -> None:
         try:
@@ -165,7 +155,9 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _give_up(self, refusal: ChatError, ref: str | None) -> None:
         self._refuse(refusal, ref)
-        self._writer.close(UNAUTHENTICATED if isinstance(refusal, InvalidToken) else TRY_AGAIN_LATER)
+        self._writer.close(
+            close_codes.UNAUTHENTICATED if isinstance(refusal, InvalidToken) else close_codes.TRY_AGAIN_LATER
+        )
 
     async def _begin(self, device: CurrentDevice, ref: str | None) -> None:
         """The socket belongs to the device now: older sockets of it close, and what waits for it is drained."""
@@ -190,7 +182,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._put(self._ready(session, ref))
         if self._runtime.condition.away:
             self._put(frames.DegradedFrame(stores=self._runtime.condition.away))
-        hints.close(session.device_id, Close(CONNECTED_ELSEWHERE, session.conn_id))
+        hints.close(session.device_id, Close(close_codes.CONNECTED_ELSEWHERE, session.conn_id))
         self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
         self._listening.start()
         self._tasks.append(asyncio.create_task(self._drain(self._delivery)))
@@ -212,11 +204,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await delivery.run()
         except NotKeepingUp as behind:
             await delivery.gaps.stuck_at(behind.head)
-            self._leave(NOT_KEEPING_UP)
+            self._leave(close_codes.NOT_KEEPING_UP)
         except Exception:
             # Without its drain loop a socket would look alive and get nothing: better it comes back.
             logger.exception("a drain failed")
-            self._leave(TRY_AGAIN_LATER)
+            self._leave(close_codes.TRY_AGAIN_LATER)
 
     def _deliver(self, envelopes: Sequence[Envelope]) -> None:
         counts.delivered += len(envelopes)
@@ -274,7 +266,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._is_leaving = True
         if self._unanswered:
             await asyncio.wait(self._unanswered)
-        self._leave(SERVICE_RESTART, f"retry_after_ms={absence_ms}")
+        self._leave(close_codes.SERVICE_RESTART, f"retry_after_ms={absence_ms}")
 
     # --- what the device says --------------------------------------------------------------------------------------------------
 
@@ -283,10 +275,10 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         data = message.get("text") if self._codec.is_text else message.get("bytes")
         if data is None:
-            self._writer.close(UNSUPPORTED_DATA)
+            self._writer.close(close_codes.UNSUPPORTED_DATA)
             return
         if self._limit.take(None):
-            self._writer.close(TOO_FAST)
+            self._writer.close(close_codes.TOO_FAST)
             return
         try:
             frame = self._codec.parse(data)
@@ -300,23 +292,23 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _count_bad_frame(self) -> None:
         self._bad_frames += 1
         if self._bad_frames >= BAD_FRAMES:
-            self._writer.close(PROTOCOL_ERROR)
+            self._writer.close(close_codes.PROTOCOL_ERROR)
         elif self._session is None:
-            self._writer.close(UNAUTHENTICATED)
+            self._writer.close(close_codes.UNAUTHENTICATED)
         else:
             self._refuse(InvalidRequest("A frame is a map with a string `type`."))
 
     def _refuse_bad_frame(self, bad: BadFrame) -> None:
         self._refuse(bad.refusal, bad.ref)
         if self._session is None:
-            self._writer.close(UNAUTHENTICATED)
+            self._writer.close(close_codes.UNAUTHENTICATED)
 
     async def _handle(self, frame: AnyClientFrame) -> None:
         if self._session is None:
             if isinstance(frame, AuthenticateFrame):
                 await self._authenticate(frame)
             else:
-                self._writer.close(UNAUTHENTICATED)
+                self._writer.close(close_codes.UNAUTHENTICATED)
             return
         match frame:
             case SendFrame():

@@ -8,11 +8,11 @@ from bisect import bisect_left
 import msgspec
 
 from conversations.backlog import Backlog
+from messaging import close_codes
 
 # Upper bounds of the buckets, in seconds; one more bucket has what is above.
 BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-# Close codes a client may choose freely are not told apart: a label has few values.
-KNOWN_CLOSES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4400, 4401, 4408, 4409, 4429})
+# Of close codes that clients choose freely: a label has few values.
 OTHER = "other"
 
 
@@ -60,7 +60,7 @@ class Counts(msgspec.Struct):
 
     def close(self, code: int) -> None:
         """A socket has ended with this code."""
-        name = str(code) if code in KNOWN_CLOSES else OTHER
+        name = str(code) if code in close_codes.ALL else OTHER
         self.closes[name] = self.closes.get(name, 0) + 1
 
 

@@ -12,12 +12,11 @@ from conversations.allocation import Newest
 from conversations.catching_up import ask_stores_with
 from conversations.models import Member
 from devices.signals import Reason, device_changed, prekeys_low
-from messaging import hints, runtime
+from messaging import close_codes, hints, runtime
 from messaging.envelopes import Close, DevicesChanged, PrekeysLow
 from messaging.store import message_store
 from messaging.store.protocol import StoreUnavailable
 
-REVOKED = 4401
 TOLD_TO_PEERS = {Reason.LINKED, Reason.UNLINKED, Reason.REGISTERED, Reason.REINSTALLED}
 TOLD_TO_OWN_DEVICES = TOLD_TO_PEERS | {Reason.TOKEN_REUSE}
 
@@ -55,7 +54,7 @@ def _told(user_id: UUID, reason: Reason) -> list[UUID]:
 
 
 def _tell(device_id: int, told: Sequence[UUID], changed: DevicesChanged) -> None:
-    hints.close(device_id, Close(REVOKED))
+    hints.close(device_id, Close(close_codes.UNAUTHENTICATED))
     hints.notify(told, changed, except_device=device_id)
 
 

@@ -3,10 +3,10 @@
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import TupleRow
 
-from accounts import postgresql
+from accounts import statements
 from accounts.wire.refusals import InvalidToken
+from messaging import close_codes
 
 OPEN = """
 UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = (now() AT TIME ZONE 'UTC')::date
@@ -35,22 +35,15 @@ class Session(msgspec.Struct, frozen=True):
 
 async def open_session(user_id: UUID, device_id: int, device_number: int) -> Session:
     """Number a new socket of the device. Raises InvalidToken if the device is not active any more, StorageUnavailable."""
-    row = await _one(OPEN, device_id)
-    if row is None:
+    rows = await statements.rows(OPEN, [device_id])
+    if not rows:
         raise InvalidToken
-    return Session(user_id, device_id, device_number, *row)
+    return Session(user_id, device_id, device_number, *rows[0])
 
 
 async def closing_code(session: Session) -> int | None:
-    """Why this socket has to close: 4401 what let it in is revoked, 4409 the device has a newer one; None: it may stay."""
-    row = await _one(STATE, session.device_id)
-    if row is None or not row[1] or row[2] != session.tokens_since_us:
-        return 4401
-    return 4409 if row[0] > session.conn_id else None
-
-
-async def _one(query: str, device_id: int) -> TupleRow | None:
-    async with postgresql.connection() as conn:
-        cursor = conn.cursor(binary=True)
-        await cursor.execute(query, [device_id], prepare=True)
-        return await cursor.fetchone()
+    """The code to close this socket with, when what let it in is revoked or its device has a newer one; None: it may stay. Raises StorageUnavailable."""
+    [[conn_id, is_active, tokens_since_us]] = await statements.rows(STATE, [session.device_id]) or [[0, False, 0]]
+    if not is_active or tokens_since_us != session.tokens_since_us:
+        return close_codes.UNAUTHENTICATED
+    return close_codes.CONNECTED_ELSEWHERE if conn_id > session.conn_id else None

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from messaging import close_codes
+
 SendBytes = Callable[[bytes], Awaitable[None]]
 SendClose = Callable[[int, str], Awaitable[None]]
 
@@ -13,7 +15,7 @@ MOST_QUEUED_BYTES = 8 * 1024 * 1024
 
 
 class SocketWriter:
-    """Frames go out in the order they were put. Putting never waits; a client that does not read is closed 4408."""
+    """Frames go out in the order they were put. Putting never waits; a client that does not read is closed as not keeping up."""
 
     def __init__(self, send: SendBytes, close: SendClose) -> None:
         self._send = send
@@ -39,7 +41,7 @@ class SocketWriter:
             return
         if len(self._queue) >= MOST_QUEUED or self._queued_bytes > MOST_QUEUED_BYTES:
             self._queue.clear()
-            self.close(4408)
+            self.close(close_codes.NOT_KEEPING_UP)
             return
         self._queue.append(frame)
         self._queued_bytes += len(frame)
