@@ -8,12 +8,12 @@ from tests.faults.broken.surgery import rewrite
 
 
 def install() -> None:
-    rewrite(CassandraStore, "_kept", ("written = _bigint(entry.kept_ms * 1000)", "written = _bigint(now_us)"))
+    rewrite(CassandraStore, "_kept", ("written = bigint(entry.kept_ms * 1000)", "written = bigint(now_us)"))
     rewrite(
         CassandraStore,
         "_mailbox_rows",
-        ("(_bigint(entry.kept_ms * 1000), ttl)", "(_bigint(now_us), ttl)"),
+        ("(bigint(entry.kept_ms * 1000), ttl)", "(bigint(now_us), ttl)"),
     )
     rewrite(CassandraStore, "_ack_rows", ("at_us = max(now_us, ack.kept_ms * 1000 + 1)", "at_us = now_us"))
     rewrite(CassandraStore, "_deletions", ("_Deletion(kept_ms * 1000 + DELETION_RANK, ", "_Deletion(self._clock(), "))
-    rewrite(CassandraStore, "move_cursor", ("_bigint(_rising_time(cursor.low_position))", "_bigint(self._clock())"))
+    rewrite(CassandraStore, "move_cursor", ("bigint(rising_time(cursor.low_position))", "bigint(self._clock())"))

@@ -9,7 +9,8 @@ import pytest
 from conversations.entries import LogEntry
 from messaging.envelopes import Cursor, Heartbeat, Mailbox
 from messaging.store import cassandra
-from messaging.store.cassandra import CassandraStore, _seconds_until, microseconds
+from messaging.store.cassandra import CassandraStore, microseconds
+from messaging.store.cql_timing import seconds_until
 from messaging.store.protocol import RETENTION_MS, MessageStore, StoreRefused, bucket_of
 from tests.messaging.store.contract import Damage, MessageStoreContract, OpenStore, chat
 from tests.messaging.store.people import DAY, MINUTE, Chat, ack, drain, seqs
@@ -46,10 +47,10 @@ async def store(store_of_a_worker: OpenStore) -> MessageStore:
 def damage() -> Damage:
     async def spoil(store: MessageStore, mailbox: Mailbox, entry: LogEntry) -> None:
         assert isinstance(store, CassandraStore)
-        assert store._bridge is not None
+        assert store._keyspace._bridge is not None
         key = (mailbox.user_id, bucket_of(entry.kept_ms), mailbox.device_id, entry.position, entry.message_id)
-        spoiling = SPOIL.format(ks=store._config["keyspace"], later=entry.kept_ms * 1000 + 1)
-        store._bridge._session.execute(spoiling, key)
+        spoiling = SPOIL.format(ks=store._keyspace._config["keyspace"], later=entry.kept_ms * 1000 + 1)
+        store._keyspace._bridge._session.execute(spoiling, key)
 
     return spoil
 
@@ -60,8 +61,8 @@ class TestCassandraStore(MessageStoreContract):
     ) -> None:
         """ScyllaDB refuses writes of the future. An accepted restore raises the era by sixteen at least."""
         assert isinstance(store, CassandraStore)
-        assert store._bridge is not None
-        execute, keyspace = store._bridge._session.execute, store._config["keyspace"]
+        assert store._keyspace._bridge is not None
+        execute, keyspace = store._keyspace._bridge._session.execute, store._keyspace._config["keyspace"]
         await store.beat(Heartbeat(7, 1, 1 + 10 * 17, 10**9), now_ms=chat.now)
         await store.move_cursor(chat.phone, Cursor(170 << 48 | 10**9, 3), now_ms=chat.now)
         [beat] = execute(f"SELECT WRITETIME(beat) FROM {keyspace}.store_heartbeat WHERE id = 1")  # noqa: S608  (a name)
@@ -89,8 +90,8 @@ async def test_content_that_expires_after_the_last_moment_a_node_can_write_is_ke
 async def ttls(store: MessageStore, entry: LogEntry, mailbox: Mailbox) -> tuple[int, int]:
     """The seconds that are left to the shared content and to the mailbox row."""
     assert isinstance(store, CassandraStore)
-    assert store._bridge is not None
-    execute, keyspace = store._bridge._session.execute, store._config["keyspace"]
+    assert store._keyspace._bridge is not None
+    execute, keyspace = store._keyspace._bridge._session.execute, store._keyspace._config["keyspace"]
     [content] = execute(
         f"SELECT TTL(content) FROM {keyspace}.messages WHERE conversation_id = %s AND bucket = %s AND seq = %s",  # noqa: S608  (a name)
         (entry.conversation_id, entry.seq // 1024, entry.seq),
@@ -136,7 +137,7 @@ async def test_what_a_node_refuses_is_no_store_that_is_away(
     store: MessageStore, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(cassandra, "_seconds_until", lambda *_: 21 * 365 * 24 * 3600)
+        patched.setattr(cassandra, "seconds_until", lambda *_: 21 * 365 * 24 * 3600)
         with pytest.raises(StoreRefused):
             await store.deposit([chat.entry()])
     await store.deposit([chat.entry()])
@@ -147,7 +148,7 @@ def test_a_ttl_ends_before_2038_and_is_never_cut_short_for_what_lies_in_mailboxe
         return int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
 
     century = at(2100) * 1000
-    assert at(2026) + _seconds_until(century, at(2026) * 10**6) == at(2038) + 17 * 24 * 3600 + 3 * 3600 + 14 * 60 + 6
-    assert _seconds_until(century, at(2000) * 10**6) == 20 * 365 * 24 * 3600
-    assert _seconds_until(at(2038) * 1000 + RETENTION_MS, at(2038) * 10**6) == RETENTION_MS // 1000
-    assert _seconds_until(at(2020) * 1000, at(2026) * 10**6) == 60
+    assert at(2026) + seconds_until(century, at(2026) * 10**6) == at(2038) + 17 * 24 * 3600 + 3 * 3600 + 14 * 60 + 6
+    assert seconds_until(century, at(2000) * 10**6) == 20 * 365 * 24 * 3600
+    assert seconds_until(at(2038) * 1000 + RETENTION_MS, at(2038) * 10**6) == RETENTION_MS // 1000
+    assert seconds_until(at(2020) * 1000, at(2026) * 10**6) == 60
