@@ -39,9 +39,12 @@ class Chains:
         self._number = 0
         self._under_way: dict[UUID, deque[tuple[_Place, asyncio.Future[Outcome]]]] = {}
         self._failed: dict[UUID, _Failed] = {}
+        # Of the send that goes next, if it is a repetition.
+        self._former: _Place | None = None
 
     def may_go(self, send: Send) -> bool:
         """Whether nothing in front of this send is still to be repeated. The repetition itself may go, and frees what comes behind it."""
+        self._former = None
         self._settle(send.conversation_id)
         failed = self._failed.get(send.conversation_id)
         if failed is None:
@@ -50,13 +53,16 @@ class Chains:
             if len(failed.held_off) < MOST_HELD_OFF:
                 failed.held_off.add(send.client_message_id)
             return False
+        if send.client_message_id == failed.place.client_message_id:
+            self._former = failed.place
         del self._failed[send.conversation_id]
         return True
 
     def went(self, send: Send, outcome: "asyncio.Future[Outcome]") -> None:
         """The send is under way; or refused already, in front of others that still are."""
         self._number += 1
-        place = _Place(self._number, send.client_message_id)
+        # A repetition is where it was: what came behind it may still be under way, and fail before it.
+        place, self._former = self._former or _Place(self._number, send.client_message_id), None
         if outcome.done():
             self._note(send.conversation_id, place, outcome.result())
         else:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from accounts.ids import uuid7
-from accounts.wire.refusals import InvalidRequest, MismatchedDevices, RateLimited, StorageUnavailable
+from accounts.wire.refusals import InvalidRequest, MismatchedDevices, RateLimited, RetryInOrder, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
 from messaging.chains import Chains
 from messaging.group_commit import Outcome
@@ -99,6 +99,21 @@ async def test_an_earlier_failure_that_is_decided_later_keeps_what_was_held_off_
     alice.say(second, at_once=RateLimited(retry_after=1))
     assert not alice.say(third)
     alice.answer(first, StorageUnavailable())
+    assert alice.say(first)
+    assert alice.say(second)
+    assert alice.say(third)
+
+
+async def test_a_repetition_that_fails_as_well_is_still_in_front_of_what_came_behind_it(alice: Socket) -> None:
+    """Alice is told that the first is late, and repeats it while the second is still queued. Then PostgreSQL refuses what was under way."""
+    first, second, third = send(), send(), send()
+    alice.say(first)
+    alice.say(second)
+    alice.answer(first, StorageUnavailable())
+    assert alice.say(first)
+    alice.answer(second, RetryInOrder())
+    alice.answer(first, RetryInOrder())
+    assert not alice.say(third)
     assert alice.say(first)
     assert alice.say(second)
     assert alice.say(third)
