@@ -136,6 +136,7 @@ async def test_what_succeeded_is_forgotten(alice: Socket) -> None:
     assert [len(under_way) for under_way in alice.chains._under_way.values()] == [1]
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "messages"])
 async def test_over_a_socket_the_second_message_does_not_overtake_the_first(
     connect: Connect, alice_phone: Installation, bob_phone: Installation, alice_and_bob: UUID
 ) -> None:
