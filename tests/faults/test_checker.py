@@ -418,6 +418,10 @@ def test_a_server_that_is_stopped_closes_no_socket_meanwhile(story: Told) -> Non
     story.events += [frozen, replace(gone, at=frozen.at + 150), FaultOff(at=frozen.at + 149, fault="asleep")]
     story.events.sort(key=lambda event: event.at)
     assert Verdict.UNLINKED not in story.judged().verdicts
+    long_ago = story.events[0].at
+    story.events.insert(1, FaultOn(at=long_ago, fault="over", kind="worker stopped", target="web-1", freezes=True))
+    story.events.insert(2, FaultOff(at=long_ago, fault="over"))
+    assert Verdict.UNLINKED not in story.judged().verdicts
     story.events.remove(frozen)
     story.events.append(replace(frozen, freezes=False))
     story.events.sort(key=lambda event: event.at)

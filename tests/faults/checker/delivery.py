@@ -178,4 +178,4 @@ def _history_reads(facts: Facts, conversations: Iterable[Conversation]) -> Itera
 def _frozen(facts: Facts, since: float, until: float) -> float:
     """For how long, at a stretch, a server was stopped between the two: it closes no socket meanwhile."""
     stops = [fault for fault in facts.faults.values() if fault.on.freezes]
-    return max((min(fault.off_at, until) - max(fault.on.at, since) for fault in stops), default=0.0)
+    return max([0.0, *(min(fault.off_at, until) - max(fault.on.at, since) for fault in stops)])
