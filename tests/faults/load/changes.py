@@ -79,6 +79,14 @@ async def link(scene: Scene, person: Person) -> None:
 
 async def unlink(scene: Scene, actor: Device, victim: Device) -> None:
     """Asked again until it is known: the victim goes on as long as it may be signed in."""
+    victim.is_leaving = True
+    try:
+        await _unlinked(scene, actor, victim)
+    finally:
+        victim.is_leaving = False
+
+
+async def _unlinked(scene: Scene, actor: Device, victim: Device) -> None:
     for _ in range(UNLINK_TRIES):
         path = f"devices/{victim.device_id}"
         answer = await ask(scene, actor, "unlink", "DELETE", path, device=victim.device_id)
@@ -86,6 +94,10 @@ async def unlink(scene: Scene, actor: Device, victim: Device) -> None:
             _moved_out(scene, victim)
             return
         if answer is not None:
+            return
+        if victim.has_left and actor is victim:
+            # Its tokens have ended, and it cannot ask any more.
+            _moved_out(scene, victim)
             return
         await asyncio.sleep(1)
 

@@ -43,6 +43,8 @@ class Device:
         self.manner: Manner = "good"
         self.is_away = False
         self.is_retired = False
+        # Its unlink is asked for: that its tokens end is no surprise, and no reason to sign in again.
+        self.is_leaving = self.has_left = False
         self.was_connected = False
         self.session: Session | None = None
         self.roster = Roster(scene, self)

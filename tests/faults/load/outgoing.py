@@ -130,6 +130,9 @@ class Posting:
         device, scene = self._device, self._scene
         if device.is_retired:
             return
+        if device.is_leaving:
+            device.has_left = True
+            return
         scene.figures.count("signed_out")
         scene.figures.strange(f"device {device.device_id} was signed out")
         answer = await registering.register(scene, device.me, "register")
