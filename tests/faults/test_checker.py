@@ -13,6 +13,7 @@ from tests.faults.history import (
     Acked,
     AnyEvent,
     ChangeAnswered,
+    ChangeInvoked,
     DeviceRow,
     Dumped,
     EnvelopeReceived,
@@ -36,7 +37,7 @@ from tests.faults.history import (
     StoreSearched,
     Writer,
 )
-from tests.faults.stories import Story
+from tests.faults.stories import Gadget, Story
 
 One = TypeVar("One", bound=AnyEvent)
 
@@ -386,6 +387,22 @@ def test_a_device_that_was_linked_before_must_have_it_whatever_the_log_says(stor
     story.drop(story.received("laptop", 2))
     story.drop(story.shown("laptop", 2))
     assert story.judged().verdicts == {Verdict.LOST}
+
+
+def test_a_device_whose_link_was_asked_for_twice_may_have_been_there_since_the_first(story: Told) -> None:
+    unsure = story.ask("link")
+    story.tell(lambda at: ChangeAnswered(at=at, call=unsure, outcome="unknown"))
+    story.devices["tablet"] = Gadget("tablet", "alice")
+    story.say()
+    call = story.ask("link")
+    story.tell(lambda at: ChangeAnswered(at=at, call=call, outcome="ok", user="alice", device="tablet"))
+    story.connect("tablet")
+    story.finish()
+    assert story.judged().verdicts == set()
+    [first] = story.all(ChangeInvoked, lambda event: event.call == unsure)
+    story.drop(first)
+    story.drop(story.all(ChangeAnswered, lambda event: event.call == unsure)[0])
+    assert story.judged().verdicts == {Verdict.LEAKED}
 
 
 def test_unlinked_is_what_comes_after_the_unlink(story: Told) -> None:

@@ -101,6 +101,8 @@ class Facts:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.last_sent_at = LONG_AGO
         self._open_calls: dict[str, tuple[str, float]] = {}
+        # When a user first asked for the link that is not known to be done yet: whoever asks again may have been heard the first time.
+        self._linking: dict[str, float] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
             h.Began: self._began,
             h.ChangeInvoked: self._change_invoked,
@@ -147,6 +149,8 @@ class Facts:
     def _change_invoked(self, event: h.ChangeInvoked) -> None:
         self.changes[event.call] = Change(event)
         self._open_calls[event.call] = event.what, event.at
+        if event.what == "link":
+            self._linking.setdefault(event.by_user, event.at)
         if event.what == "unlink" and event.device in self.devices:
             device = self.devices[event.device]
             device.unlinking_at = min(device.unlinking_at, event.at)
@@ -157,7 +161,10 @@ class Facts:
         self._close_call(event.call, event)
         asked = change.invoked
         if event.outcome == "ok" and event.device and asked.what in ("register", "link"):
-            self.devices.setdefault(event.device, Device(event.user, asked.at, event.at))
+            asked_at = self._linking.pop(asked.by_user, asked.at) if asked.what == "link" else asked.at
+            self.devices.setdefault(event.device, Device(event.user, asked_at, event.at))
+        if event.outcome == "refused" and self._linking.get(asked.by_user) == asked.at:
+            del self._linking[asked.by_user]
         if event.outcome == "ok" and asked.what == "reinstall" and event.device in self.devices:
             self._begin_anew(event)
         if event.outcome == "ok" and asked.what == "create":
