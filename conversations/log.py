@@ -8,7 +8,6 @@ A row that somebody else holds is left out (`SKIP LOCKED`), so one held conversa
 
 import asyncio
 import logging
-import time
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -20,6 +19,7 @@ from psycopg import errors
 
 from accounts import postgresql
 from accounts.arrays import bigints, bools, byteas, texts, uuids
+from accounts.clocks import ClockGuard
 from accounts.connections import Connection
 from accounts.lineage_guard import guard
 from accounts.positions import POSITION
@@ -40,8 +40,6 @@ appended = Signal()
 
 # For so long the committing process is expected to deposit its entries itself; afterwards a finisher takes them.
 CLAIM_SECONDS = 3
-LARGEST_CLOCK_STEP_MS = 60_000
-CLOCK_STANDS_MS = 30_000
 # For so long transactions are begun for one batch: on a server too slow for statements to end, halving a hundred sends would take ten minutes.
 TAKING_APART_SECONDS = 4.0
 SPARE_SERIALS = 4
@@ -302,42 +300,6 @@ def _start_columns(starts: Collection[Start]) -> list[Any]:
         bigints(s.envelope_seq for s in starts),
         bigints(s.mailbox_from for s in starts),
     ]
-
-
-def _steady_ns() -> int:
-    """A clock nobody sets; where the system has one that also counts while it is suspended, that one."""
-    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(steady)
-
-
-class ClockGuard:
-    """Notices when PostgreSQL's clock moves against one that nobody sets.
-
-    One bad second of the database's clock must not become ids and buckets that push conversations a month ahead. A clock that stays where it has
-    jumped to was put right (or this process was started while it was wrong), and is believed.
-    """
-
-    def __init__(self) -> None:
-        self._offset_ms: int | None = None
-        self._jumped_ms: int | None = None
-        self._jumped_at_ms = 0
-
-    def check(self, server_ms: int, *, steady_ms: int | None = None) -> None:
-        """Raise StorageUnavailable while the clock stands more than a minute from where it was, until it has stood there for a while."""
-        steady = _steady_ns() // 1_000_000 if steady_ms is None else steady_ms
-        offset = server_ms - steady
-        if self._offset_ms is None or abs(offset - self._offset_ms) <= LARGEST_CLOCK_STEP_MS:
-            self._offset_ms, self._jumped_ms = offset, None
-        elif self._jumped_ms is None or abs(offset - self._jumped_ms) > LARGEST_CLOCK_STEP_MS:
-            logger.error(
-                "PostgreSQL's clock has jumped by %d s; nothing is appended", (offset - self._offset_ms) // 1000
-            )
-            self._jumped_ms, self._jumped_at_ms = offset, steady
-            raise StorageUnavailable("The database's clock has jumped.")
-        elif steady - self._jumped_at_ms < CLOCK_STANDS_MS:
-            raise StorageUnavailable("The database's clock has jumped.")
-        else:
-            self._offset_ms, self._jumped_ms = offset, None
 
 
 _clock = ClockGuard()

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.envelopes import Ack, Receipt
+from accounts import statements
+from messaging.envelopes import Ack, Mailbox, Receipt
 from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -15,6 +16,13 @@ logger = logging.getLogger(__name__)
 LARGEST_WRITE = 1000
 MOST_KEPT = 50_000
 PAUSES = (0.5, 1.0, 2.0, 5.0)
+
+KNOWN = """
+SELECT l.message_id, l.position, l.kept_ms, l.expires_ms FROM conversations_ledger l
+WHERE l.message_id = ANY(%s) AND l.sender_device_id <> %s AND EXISTS (
+    SELECT FROM conversations_member m
+    WHERE m.conversation_id = l.conversation_id AND m.user_id = %s AND l.seq BETWEEN m.joined_seq AND COALESCE(m.left_seq, l.seq))
+"""
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
@@ -82,3 +90,12 @@ class AckWriter:
         """Return when everything added is written."""
         while self._task is not None:
             await asyncio.wait({self._task})
+
+
+async def acknowledge_known(mailbox: Mailbox, message_ids: Sequence[int], acks: AckWriter) -> None:
+    """Acknowledge those of these messages that were for the device; other ids are ignored. Raises StorageUnavailable.
+
+    For what is not in flight on the socket that acknowledges it: it came over HTTP, or on an earlier socket.
+    """
+    rows = await statements.rows(KNOWN, [list(message_ids), mailbox.device_id, mailbox.user_id])
+    acks.add([Acknowledged(Ack(mailbox, *row)) for row in rows])

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -17,10 +16,11 @@ from uuid import UUID
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
+from accounts import clocks
 from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, RetryInOrder, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
 from devices.current import CurrentDevice
-from messaging import close_codes, frames, handshakes, hints, mailboxes, receipts, sessions, window
+from messaging import acks, close_codes, frames, handshakes, hints, receipts, sessions, window
 from messaging.buckets import TokenBuckets
 from messaging.chains import Chains
 from messaging.counts import counts
@@ -193,7 +193,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             ref=ref,
             user_id=session.user_id,
             device_id=str(session.device_id),
-            server_time=frames.wire_time(time.time_ns() // 1_000_000),
+            server_time=frames.wire_time(clocks.now_ms()),
             window=frames.Window(window.ENVELOPES, window.BYTES),
         )
 
@@ -361,9 +361,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _acknowledge_known(self, message_ids: Sequence[int], ref: str | None, session: Session) -> None:
         assert self._runtime is not None  # noqa: S101  (set with the session)
         try:
-            await mailboxes.acknowledge_known(
-                Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks
-            )
+            await acks.acknowledge_known(Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks)
         except StorageUnavailable as refusal:
             self._refuse(refusal, ref)
 

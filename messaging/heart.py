@@ -8,9 +8,8 @@ seconds, is not seen by this.
 import asyncio
 import contextlib
 import logging
-import time
 
-from accounts import lineage_guard, postgresql
+from accounts import clocks, lineage_guard, postgresql
 from accounts.lineage import Mark, departure, lost_beats
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
@@ -78,7 +77,7 @@ class Heart:
             mark = await lineage_guard.beat(conn, above=last.beat if last else 0)
         guard.accept(mark)
         with contextlib.suppress(StoreUnavailable):
-            await self._store.beat(heartbeat_of(mark, self._local_dc), now_ms=time.time_ns() // 1_000_000)
+            await self._store.beat(heartbeat_of(mark, self._local_dc), now_ms=clocks.now_ms())
         if last is not None and found.timeline > last.timeline:
             _tell_promotion(found, last)
 

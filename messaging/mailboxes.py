@@ -7,11 +7,10 @@ it reads, reads the watermark *before* the mailbox, pages every bucket to its en
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakKeyDictionary
 
-from accounts import statements
+from accounts import clocks
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox, sources
 from conversations.outbox import Look, Watermark
@@ -19,6 +18,7 @@ from messaging.acks import Acknowledged, AckWriter
 from messaging.counts import counts
 from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, Unreadable
 from messaging.gaps import GapTeller
+from messaging.passes import Oldest, Pass
 from messaging.receipts import delivered
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
@@ -42,8 +42,6 @@ SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
 DAY_MS = 24 * 3600 * 1000
-# A clock that is wrong takes what waits for over, or for not yet there. It is read again when the clock is right, unless a cursor has passed it.
-LARGEST_DIFFERENCE_MS = 3600 * 1000
 
 
 class Delivery:
@@ -78,7 +76,7 @@ class Delivery:
         self._cut = False
         self._emptied = False
         self._taken = 0
-        self._unfinished: _Pass | None = None
+        self._unfinished: Pass | None = None
         self._cursor: Cursor | None = None
         self._cursor_moved_at = 0.0
 
@@ -207,7 +205,7 @@ class Delivery:
         else:
             self._unfinished = reading
 
-    async def _read_mailbox(self, reading: "_Pass") -> bool:
+    async def _read_mailbox(self, reading: Pass) -> bool:
         """Offer page after page. Whether the end was reached before the window was full."""
         if reading.since is None:
             reading.since = await self._since(reading.now_ms)
@@ -226,17 +224,17 @@ class Delivery:
                 return not self._cut
             reading.page = read.next_page
 
-    async def _begin_pass(self) -> "_Pass":
+    async def _begin_pass(self) -> Pass:
         """The watermark and the outbox are read before the mailbox: what is deposited in between is seen twice, never not at all."""
         async with _turn("looking", MOST_LOOKING):
             mark = await self._watermark()
             look = await self._undeposited.look() if mark is not None else None
             if mark is not None:
                 await self.gaps.load()
-        now_ms = mark.now_ms if mark is not None else time.time_ns() // 1_000_000
-        return _Pass(mark, look, now_ms)
+        now_ms = mark.now_ms if mark is not None else clocks.now_ms()
+        return Pass(mark, look, now_ms)
 
-    async def _end_pass(self, reading: "_Pass") -> None:
+    async def _end_pass(self, reading: Pass) -> None:
         if reading.mark is not None:
             await self._move_cursor(reading.mark, reading.oldest)
         self.offer(self.gaps.envelopes())
@@ -251,7 +249,7 @@ class Delivery:
             self._emptied = True
             self._queue_empty()
 
-    async def _offer_undeposited(self, reading: "_Pass") -> None:
+    async def _offer_undeposited(self, reading: Pass) -> None:
         """Offer all that is in the outbox, as far as the window has room; the pass is left without what was offered."""
         while reading.look is not None and self._offer_rows(reading.look):
             is_all, reading.look = reading.look.is_all, None
@@ -295,15 +293,16 @@ class Delivery:
             max(self._cursor.low_bucket, bucket_of(first)),
         )
 
-    async def _move_cursor(self, mark: Watermark, oldest: "_Oldest") -> None:
+    async def _move_cursor(self, mark: Watermark, oldest: Oldest) -> None:
         """Everything below the oldest un-acknowledged row and the watermark is done with for good, where two clocks agree on what there is."""
         now = asyncio.get_running_loop().time()
         low = min(oldest.position, mark.position) - 1
+        # A clock that is wrong takes what waits for over, or for not yet there. Such rows are read when it is right again, if no cursor has passed them.
         if (
             self._cursor is None
             or low <= self._cursor.low_position
             or now - self._cursor_moved_at < CURSOR_EVERY_SECONDS
-            or abs(mark.now_ms - time.time_ns() // 1_000_000) > LARGEST_DIFFERENCE_MS
+            or not clocks.agrees(mark.now_ms)
         ):
             return
         bucket = bucket_of(min(oldest.kept_ms, mark.oldest_kept_ms, mark.now_ms - DAY_MS))
@@ -325,42 +324,3 @@ def _turn(what: str, most: int) -> asyncio.Semaphore:
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
-
-
-class _Pass:
-    """A pass over the mailbox: what it began with, the page it is at, and the oldest un-acknowledged row it has seen."""
-
-    def __init__(self, mark: Watermark | None, look: Look | None, now_ms: int) -> None:
-        self.mark = mark
-        self.look = look
-        self.now_ms = now_ms
-        self.since: Cursor | None = None
-        self.page: bytes | None = None
-        self.oldest = _Oldest()
-
-
-class _Oldest:
-    """The oldest un-acknowledged row a pass has seen."""
-
-    def __init__(self) -> None:
-        self.position = 2**63 - 1
-        self.kept_ms = 2**63 - 1
-
-    def note(self, row: Envelope | Unreadable) -> None:
-        self.position = min(self.position, row.position)
-        self.kept_ms = min(self.kept_ms, row.kept_ms)
-
-
-# Ids that are not in flight on the socket that acknowledges them: they came over HTTP, or on an earlier socket.
-KNOWN = """
-SELECT l.message_id, l.position, l.kept_ms, l.expires_ms FROM conversations_ledger l
-WHERE l.message_id = ANY(%s) AND l.sender_device_id <> %s AND EXISTS (
-    SELECT FROM conversations_member m
-    WHERE m.conversation_id = l.conversation_id AND m.user_id = %s AND l.seq BETWEEN m.joined_seq AND COALESCE(m.left_seq, l.seq))
-"""
-
-
-async def acknowledge_known(mailbox: Mailbox, message_ids: Sequence[int], acks: AckWriter) -> None:
-    """Acknowledge those of these messages that were for the device; other ids are ignored. Raises StorageUnavailable."""
-    rows = await statements.rows(KNOWN, [list(message_ids), mailbox.device_id, mailbox.user_id])
-    acks.add([Acknowledged(Ack(mailbox, *row)) for row in rows])

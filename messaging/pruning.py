@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Sequence
 
 from django.conf import settings
 
-from accounts import chores, leases
+from accounts import chores, clocks, leases
 from accounts.chores import Chore, Chunk
 from accounts.leases import Lease, LeaseLost
 from accounts.wire.refusals import StorageUnavailable
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 LEASE = "pruning"
 # How often a process asks whether a round is due.
 LOOK_SECONDS = 120.0
-# What is removed because its time is over must not be removed by a clock that is wrong.
-LARGEST_DIFFERENCE_MS = 3600 * 1000
 
 
 class ClocksDisagree(Exception):
@@ -74,7 +71,8 @@ async def _prune_if_due(store: MessageStore) -> None:
 async def _round(lease: Lease, store: MessageStore) -> AsyncIterator[tuple[str, int]]:
     is_finished = False
     try:
-        if abs(lease.claimed_ms - time.time_ns() // 1_000_000) > LARGEST_DIFFERENCE_MS:
+        # What is removed because its time is over must not be removed by a clock that is wrong.
+        if not clocks.agrees(lease.claimed_ms):
             raise ClocksDisagree
         for chore in _chores(store, lease.claimed_ms):
             yield chore.name, await chores.do(chore, lease.keep)

@@ -1,10 +1,10 @@
 """Reading a log: what is committed and not yet deposited, and what the store keeps, as one."""
 
-import time
 from collections.abc import Sequence
 
 import msgspec
 
+from accounts import clocks
 from conversations import outbox
 from conversations.access import LogView, Span
 from conversations.entries import LogEntry, Recipient
@@ -54,7 +54,7 @@ def _seen(entry: LogEntry, view: LogView) -> Envelope:
     """The entry as the device's envelope, or without a ciphertext where the device is no recipient."""
     mine = (recipient for recipient in entry.recipients if recipient.device_id == view.device_id)
     envelope = envelope_of(entry, next(mine, Recipient(view.user_id, view.device_id)))
-    is_expired = entry.expires_ms is not None and entry.expires_ms <= time.time_ns() // 1_000_000
+    is_expired = entry.expires_ms is not None and entry.expires_ms <= clocks.now_ms()
     return _emptied(envelope) if is_expired else envelope
 
 

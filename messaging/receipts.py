@@ -1,12 +1,11 @@
 """Receipts: delivered and read. Live only; the lasting truth is the mailbox row and the member's read position."""
 
-import time
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts import postgresql
+from accounts import clocks, postgresql
 from accounts.statements import ask
 from accounts.wire.refusals import InvalidRequest, NotFound
 from conversations import tallies
@@ -45,7 +44,7 @@ def delivered(envelope: Envelope, mailbox: Mailbox) -> Receipt | None:
         seq=envelope.seq,
         user_id=mailbox.user_id,
         device_id=mailbox.device_id,
-        delivered_ms=time.time_ns() // 1_000_000,
+        delivered_ms=clocks.now_ms(),
     )
 
 
@@ -93,7 +92,7 @@ async def _older(
 
 
 def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]]) -> None:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clocks.now_ms()
     for sender_user_id, seq, message_id in senders:
         receipt = Receipt(
             message_id=message_id,

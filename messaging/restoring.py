@@ -1,13 +1,13 @@
 """The operator's word after a restore: PostgreSQL as it is now is the one that decides, and nothing it decides may overwrite what the store has."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 from django.db import connection, transaction
 
+from accounts import clocks
 from accounts.lineage import Mark
 from accounts.lineage_guard import BEAT, LINEAGE, RAISE_ERA
 from devices.restoring import forget_one_time_prekeys, skip_device_ids
@@ -60,7 +60,7 @@ def accept_data_centre(finding: Finding) -> None:
     with connection.cursor() as cursor:
         cursor.execute(BEAT, [finding.last.beat if finding.last else 0])
         mark = Mark(*cursor.fetchone())
-    _of_store(lambda store: store.beat(heartbeat_of(mark, local_dc()), now_ms=time.time_ns() // 1_000_000))
+    _of_store(lambda store: store.beat(heartbeat_of(mark, local_dc()), now_ms=clocks.now_ms()))
 
 
 def _of_store(question: Callable[[MessageStore], Awaitable[Result]]) -> Result:

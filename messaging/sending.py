@@ -1,10 +1,10 @@
 """Sending: check what can be checked without the conversation, then the log decides."""
 
 import asyncio
-import time
 
 from django.conf import settings
 
+from accounts import clocks
 from accounts.ids import uuid7_ms
 from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, RetryInOrder, StorageUnavailable, TooLarge
 from conversations.entries import MESSAGE
@@ -76,7 +76,7 @@ def _refusing(refusal: ChatError) -> asyncio.Future[Outcome]:
 
 
 def _id_refusal(send: Send) -> ChatError | None:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clocks.now_ms()
     made_ms = uuid7_ms(send.client_message_id)
     if made_ms is None or made_ms - now_ms > LARGEST_LEAD_MS:
         return InvalidRequest(

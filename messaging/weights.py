@@ -6,7 +6,6 @@ takes what it gets cancel out. Only a mailbox that seems to be nearly full is re
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -14,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import statements
+from accounts import clocks, statements
 from accounts.arrays import bigints
 from accounts.wire.refusals import StorageUnavailable
 from conversations.entries import LogEntry
@@ -164,7 +163,7 @@ async def _counted(mailbox: Mailbox, rows: int, size: int, *, is_full: bool, beg
 
 async def weigh(store: MessageStore, mailbox: Mailbox, *, most_rows: float, most_bytes: float) -> tuple[int, int]:
     """Rows and bytes that wait in the mailbox, counted until one of them is as much as asked for. Raises `StoreUnavailable`."""
-    since, now_ms = await store.cursor(mailbox), time.time_ns() // 1_000_000
+    since, now_ms = await store.cursor(mailbox), clocks.now_ms()
     rows = size = 0
     page: Any = None
     while True:

@@ -1,6 +1,5 @@
 """The message store in memory: for tests and for trying things out. It keeps every promise but durability."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -9,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from accounts import clocks
 from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
@@ -138,4 +138,4 @@ class MemoryStore:
 
 
 def _expired(expires_ms: int | None) -> bool:
-    return expires_ms is not None and expires_ms <= time.time_ns() // 1_000_000
+    return expires_ms is not None and expires_ms <= clocks.now_ms()

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from accounts import postgresql
+from accounts.clocks import ClockGuard
 from accounts.ids import uuid7
 from accounts.models import User
 from accounts.wire.refusals import (
@@ -485,7 +486,7 @@ async def test_postgresql_that_is_not_there_is_a_retryable_answer(
 
 
 def test_a_clock_that_jumps_is_refused_until_it_has_stood_there_and_one_that_drifts_is_followed() -> None:
-    guard = log.ClockGuard()
+    guard = ClockGuard()
     start = 1_800_000_000_000
     guard.check(start, steady_ms=0)
     guard.check(start + 59_000, steady_ms=0)

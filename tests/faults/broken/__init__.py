@@ -1,8 +1,8 @@
 """Builds with one rule broken, to see that they are caught. Nothing of this is in the product: a test's process changes its own copy of the code.
 
 Each module here breaks one rule, says in its first line which, and changes as little of the real code as will do it. `install(name)` goes before
-the server starts, and before failpoints are put in (it reads the product's own source); a process can have one broken rule. Code that is no longer what a build was made for is refused (`surgery.Misfit`), so a build
-never passes for broken while it is not.
+the server starts, and before failpoints are put in (it reads the product's own source); a process can have one broken rule. Code that is no longer
+what a build was made for is refused (`surgery.Misfit`), so a build never passes for broken while it is not.
 """
 
 from collections.abc import Iterator

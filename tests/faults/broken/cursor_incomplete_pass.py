@@ -2,6 +2,7 @@
 
 from messaging import mailboxes
 from messaging.mailboxes import Delivery
+from messaging.passes import Oldest
 from tests.faults.broken.surgery import rewrite, set_constant
 
 
@@ -9,7 +10,7 @@ async def move_by_window(delivery: Delivery) -> None:
     mark = await delivery._watermark()
     if mark is None or delivery._cursor is None:
         return
-    oldest = mailboxes._Oldest()
+    oldest = Oldest()
     for flight in delivery._window._in_flight.values():
         oldest.note(flight.envelope)
     await delivery._move_cursor(mark, oldest)
