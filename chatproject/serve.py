@@ -10,8 +10,19 @@ import threading
 import time
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 GRACE_SECONDS = 20
+# Longer than uvicorn waits for the other side's half of the closing handshake.
+CUT_SECONDS = 12.0
+
+
+class DeviceProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's websocket, which would stay open for as long as its client leaves the last bytes unread."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(CUT_SECONDS, self.transport.abort)
 
 
 class Server(uvicorn.Server):
@@ -50,7 +61,7 @@ def main(application: str = "chatproject.asgi:application") -> None:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=DeviceProtocol,
         ws_per_message_deflate=False,
         ws_max_size=262_144,
         ws_ping_interval=25,

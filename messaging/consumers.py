@@ -67,6 +67,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._bad_frames = 0
         self._ended_with = close_codes.WENT_AWAY
         self._is_leaving = False
+        self._is_cut = False
+        self._task: asyncio.Task[Any] | None = None
         self._is_doubtful = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.Future[Outcome]] = set()
@@ -75,11 +77,12 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._limit = TokenBuckets(
             rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0]
         )
-        self._writer = SocketWriter(self._send_bytes, self.close)
+        self._writer = SocketWriter(self._send_bytes, self.close, self._cut)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send = send
+        self._task = asyncio.current_task()
         try:
             while True:
                 message = await receive()
@@ -92,8 +95,17 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                     case "websocket.disconnect":
                         self._ended_with = message.get("code") or self._ended_with
                         return
+        except asyncio.CancelledError:
+            if not self._is_cut:
+                raise
         finally:
             await self._end()
+
+    def _cut(self) -> None:
+        """End without a word: its client takes nothing any more."""
+        self._is_cut = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _connect(self) -> bool:
         """Accept the socket, or refuse the handshake with its HTTP status."""

@@ -12,14 +12,19 @@ SendClose = Callable[[int, str], Awaitable[None]]
 # What a client may leave unread. Envelopes have their own window, but a client may acknowledge what it never read: it can be found in the history.
 MOST_QUEUED = 4096
 MOST_QUEUED_BYTES = 8 * 1024 * 1024
+# A client that reads nothing does not hear that it is sent away either.
+LINGER_SECONDS = 5.0
 
 
 class SocketWriter:
     """Frames go out in the order they were put. Putting never waits; a client that does not read is closed as not keeping up."""
 
-    def __init__(self, send: SendBytes, close: SendClose) -> None:
+    def __init__(self, send: SendBytes, close: SendClose, cut: Callable[[], None]) -> None:
+        """`cut` is called when the client has not taken its closing frame LINGER_SECONDS after it was to be closed."""
         self._send = send
         self._close = close
+        self._cut = cut
+        self._is_closed = False
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._closing: tuple[int, str] | None = None
@@ -52,6 +57,11 @@ class SocketWriter:
         if self._closing is None:
             self._closing = code, reason
             self._wake.set()
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if not self._is_closed:
+            self._cut()
 
     async def run(self) -> None:
         """Write until the socket is to be closed, then close it."""
@@ -64,3 +74,4 @@ class SocketWriter:
                 self._queued_bytes -= len(frame)
                 await self._send(frame)
         await self._close(*self._closing)
+        self._is_closed = True

@@ -27,12 +27,13 @@ def unlimited(settings: Any) -> None:
 async def server(transactional_db: None, services: None, hot_road: None) -> AsyncIterator[str]:
     """The URL of a running server, ws://…"""
     from chatproject.asgi import application  # noqa: PLC0415  (not before pytest-django has set Django up)
+    from chatproject.serve import DeviceProtocol  # noqa: PLC0415
 
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         application,
         lifespan="on",
-        ws="websockets-sansio",
+        ws=DeviceProtocol,
         ws_per_message_deflate=False,
         ws_max_size=262_144,
         log_config=None,

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from messaging import writer as writer_module
 from messaging.writer import MOST_QUEUED_BYTES, SocketWriter
 
 
@@ -13,6 +16,10 @@ class DeafClient:
         self.got: list[bytes] = []
         self.closed_with: int | None = None
         self.reason = ""
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
 
     async def send(self, frame: bytes) -> None:
         await self.goes_on.wait()
@@ -25,7 +32,7 @@ class DeafClient:
 
 async def test_what_a_deaf_client_leaves_unread_is_bounded_in_bytes_and_then_it_is_closed() -> None:
     client = DeafClient()
-    writer = SocketWriter(client.send, client.close)
+    writer = SocketWriter(client.send, client.close, client.cut)
     task = asyncio.create_task(writer.run())
     frame = b"x" * 100_000
     for _ in range(1000):
@@ -42,10 +49,25 @@ async def test_what_a_deaf_client_leaves_unread_is_bounded_in_bytes_and_then_it_
 async def test_what_is_queued_before_a_close_is_written_and_nothing_after_it() -> None:
     client = DeafClient()
     client.goes_on.set()
-    writer = SocketWriter(client.send, client.close)
+    writer = SocketWriter(client.send, client.close, client.cut)
     writer.put(b"before")
     writer.close(1012, "retry_after_ms=20")
     writer.put(b"after")
     writer.close(4401)
     await writer.run()
     assert (client.got, client.closed_with, client.reason) == ([b"before"], 1012, "retry_after_ms=20")
+
+
+async def test_who_does_not_take_the_closing_frame_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "LINGER_SECONDS", 0.1)
+    client, polite = DeafClient(), DeafClient()
+    polite.goes_on.set()
+    for one in (client, polite):
+        writer = SocketWriter(one.send, one.close, one.cut)
+        writer.put(b"never read")
+        task = asyncio.create_task(writer.run())
+        await asyncio.sleep(0)
+        writer.close(4401)
+        await asyncio.sleep(0.2)
+        task.cancel()
+    assert (client.is_cut, polite.is_cut, polite.closed_with) == (True, False, 4401)
