@@ -5,9 +5,7 @@ that Channels makes before every handler to close old database connections (this
 """
 
 import asyncio
-import contextlib
 import logging
-import random
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -38,6 +36,7 @@ from messaging.frames import (
 )
 from messaging.group_commit import Outcome
 from messaging.mailboxes import Delivery
+from messaging.pauses import about, is_set_within
 from messaging.runtime import Runtime, running
 from messaging.sessions import Session
 from messaging.window import NotKeepingUp
@@ -251,9 +250,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _check_session(self, session: Session) -> None:
         """Close the socket of a device that is revoked or connected elsewhere, also when no hint said so."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311
-                    await self._is_doubtful.wait()
+            await is_set_within(self._is_doubtful, about(CHECK_SECONDS))
             self._is_doubtful.clear()
             try:
                 code = await sessions.closing_code(session)

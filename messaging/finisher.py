@@ -1,12 +1,12 @@
 """The finisher: takes over what is committed and not deposited by whoever committed it. Any number may run, in any processes."""
 
 import asyncio
-import contextlib
 import logging
 
 from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox, sources
 from messaging.counts import counts
+from messaging.pauses import is_set_within
 from messaging.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Finisher:
         while not self._stopping.is_set():
             if not await self._finish_some():
                 self._report()
-                await self._pause()
+                await is_set_within(self._stopping, PAUSE_SECONDS)
         self._report()
 
     async def _finish_some(self) -> bool:
@@ -63,8 +63,3 @@ class Finisher:
         if self._taken_over:
             logger.info("the finisher has taken over %d messages", self._taken_over)
             self._taken_over = 0
-
-    async def _pause(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE_SECONDS):
-                await self._stopping.wait()

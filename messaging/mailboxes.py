@@ -19,6 +19,7 @@ from messaging.counts import counts
 from messaging.envelopes import Ack, Cursor, Envelope, Mailbox, Unreadable
 from messaging.gaps import GapTeller
 from messaging.passes import Oldest, Pass
+from messaging.pauses import about, is_set_within
 from messaging.receipts import delivered
 from messaging.sessions import Session
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
@@ -148,11 +149,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Drain for ever. Raises NotKeepingUp."""
-        try:
-            async with asyncio.timeout(SUBSCRIBED_WITHIN_SECONDS):
-                await self._subscribed.wait()
-        except TimeoutError:
-            pass
+        await is_set_within(self._subscribed, SUBSCRIBED_WITHIN_SECONDS)
         self._dirty.set()
         while True:
             is_sweep = not await self._has_reason()
@@ -166,17 +163,12 @@ class Delivery:
                 counts.finds += is_sweep and self._taken > taken
             except (StoreUnavailable, StorageUnavailable):
                 counts.failed_passes += 1
-                asyncio.get_running_loop().call_later(RETRY_SECONDS * random.uniform(0.7, 1.3), self._dirty.set)  # noqa: S311
+                asyncio.get_running_loop().call_later(about(RETRY_SECONDS, 0.3), self._dirty.set)
 
     async def _has_reason(self) -> bool:
         """Return True when there is a reason to look, False when it is time for a sweep."""
         pause = SWEEP_SECONDS if self._hints_arrive() else SWEEP_WITHOUT_HINTS_SECONDS
-        try:
-            async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311
-                await self._dirty.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._dirty, about(pause))
 
     async def _pass(self) -> None:
         """Read everything un-acknowledged once. A pass that the window cuts goes on at its page when there is room.

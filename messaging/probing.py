@@ -17,6 +17,7 @@ from accounts import postgresql
 from accounts.connections import Connections
 from accounts.wire.refusals import StorageUnavailable
 from messaging.condition import MESSAGES, POSTGRESQL, REDIS, Condition, Store
+from messaging.pauses import is_set_within
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
 # How long a store has for its answer, and how long it is left alone after it.
@@ -69,11 +70,7 @@ class Prober:
     async def _ask_for_ever(self, store: Store) -> None:
         while True:
             is_calm = not (self._condition.is_away(store) or self._condition.is_doubtful(store))
-            try:
-                async with asyncio.timeout(CALM_SECONDS if is_calm else DOUBTFUL_SECONDS):
-                    await self._doubts[store].wait()
-            except TimeoutError:
-                pass
+            await is_set_within(self._doubts[store], CALM_SECONDS if is_calm else DOUBTFUL_SECONDS)
             self._doubts[store].clear()
             await self._ask(store)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Sequence
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations.pruning import LEDGER
 from conversations.tallies import TALLIES
 from devices.pruning import TOKENS
+from messaging.pauses import about
 from messaging.purging import purging
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
@@ -47,7 +47,7 @@ async def prune(store: MessageStore) -> AsyncIterator[tuple[str, int]]:
 async def prune_for_ever(store: MessageStore) -> None:
     """A round every PRUNE_EVERY_SECONDS, whichever process begins it."""
     while settings.PRUNE_EVERY_SECONDS:
-        await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+        await asyncio.sleep(about(LOOK_SECONDS, 0.5))
         try:
             await _prune_if_due(store)
         except LeaseLost:

@@ -21,6 +21,7 @@ from messaging.finisher import Finisher
 from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
 from messaging.heart import Heart, Misplaced
+from messaging.pauses import is_set_within
 from messaging.probing import Prober, StoreProbes
 from messaging.relay import Relay
 from messaging.sending import Sending
@@ -85,9 +86,7 @@ class Runtime:
         await self._prober.stop()
         # A batch it has taken over would otherwise lie there until the lease ends.
         self.finisher.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FINISH_SECONDS):
-                await self.finisher.idle.wait()
+        await is_set_within(self.finisher.idle, FINISH_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
