@@ -7,6 +7,7 @@ costs nothing but old numbers.
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ from prometheus_client.registry import Collector
 from messaging.condition import STORES
 from messaging.counts import BOUNDS, Counts, Durations
 from messaging.runtime import running
+
+logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 2.0
 # A process that has not written for so long is gone, or cannot be asked anything; after much longer its file goes too.
@@ -63,10 +66,14 @@ async def write_for_ever() -> None:
     """Let the other processes know this one's numbers, until cancelled; then they are told no more."""
     if not settings.METRICS_DIR:
         return
+    was_written = True
     try:
         while True:
             numbers = msgspec.json.encode((await running()).numbers())
-            await asyncio.to_thread(_write, numbers)
+            is_written = await asyncio.to_thread(_write, numbers)
+            if was_written and not is_written:
+                logger.warning("METRICS_DIR cannot be written: other processes do not tell this one's numbers")
+            was_written = is_written
             await asyncio.sleep(WRITE_SECONDS)
     finally:
         with contextlib.suppress(OSError):
@@ -94,14 +101,17 @@ def _own_file() -> Path:
     return Path(settings.METRICS_DIR) / f"{own_name()}.json"
 
 
-def _write(numbers: bytes) -> None:
-    """Whole or not at all. What cannot be written is not, and nobody else notices."""
+def _write(numbers: bytes) -> bool:
+    """Whole or not at all. Whether they could be written."""
     file = _own_file()
     fresh = file.with_suffix(".new")
-    with contextlib.suppress(OSError):
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(numbers)
         fresh.replace(file)
+    except OSError:
+        return False
+    return True
 
 
 # --- what each number is called --------------------------------------------------------------------------------------------------------

@@ -145,8 +145,19 @@ async def test_a_process_tells_the_others_while_it_runs_and_no_more(settings: An
     await runtime.stop()
 
 
-def test_a_folder_that_cannot_be_written_is_nobodys_trouble(settings: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("services", "hot_road")
+async def test_a_folder_that_cannot_be_written_is_told_once_and_is_nobodys_trouble(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "a file").write_text("")
     settings.METRICS_DIR = str(tmp_path / "a file" / "metrics")
-    metrics._write(b"{}")
+    monkeypatch.setattr(metrics, "WRITE_SECONDS", 0.01)
+    telling = asyncio.create_task(metrics.write_for_ever())
+    await until(lambda: "METRICS_DIR" in caplog.text)
+    await asyncio.sleep(0.1)
+    assert not telling.done()
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    assert [record.levelname for record in caplog.records if "METRICS_DIR" in record.getMessage()] == ["WARNING"]
     assert metrics.others_numbers() == {}
+    await runtime.stop()
