@@ -22,7 +22,7 @@ from messaging.passes import Oldest, Pass
 from messaging.pauses import about, is_set_within
 from messaging.receipts import delivered
 from messaging.sessions import Session
-from messaging.store.protocol import BUCKET_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
+from messaging.store.protocol import BUCKET_MS, DAY_MS, RETENTION_MS, MessageStore, StoreUnavailable, bucket_of
 from messaging.undeposited import Undeposited
 from messaging.weights import row_bytes
 from messaging.window import Window
@@ -42,7 +42,6 @@ SWEEP_SECONDS = 30.0
 SWEEP_WITHOUT_HINTS_SECONDS = 5.0
 RETRY_SECONDS = 3.0
 CURSOR_EVERY_SECONDS = 60.0
-DAY_MS = 24 * 3600 * 1000
 
 
 class Delivery:
