@@ -10,6 +10,8 @@ from tests.faults.runs import Run
 
 # What the headline names.
 FOUR = (Word.LOST, Word.DUPLICATED, Word.REORDERED, Word.LEAKED)
+# How the kinds of the matrix begin.
+FAILPOINT = "failpoint "
 Figures = dict[str, str]
 
 
@@ -61,6 +63,7 @@ def _of_faults(run: Run) -> Figures:
         "faults": str(len(run.done)),
         "faults_with_messages_in_flight": str(len(hits)),
         "kinds_of_fault": str(len({each.kind for each in hits})),
+        "kinds": "; ".join(sorted({each.kind for each in hits})),
         "recovery_median_s": f"{statistics.median(recovered):.1f}" if recovered else "",
         "recovery_worst_s": f"{max(recovered):.1f}" if recovered else "",
         "not_recovered": str(len(run.done) - len(recovered)),
@@ -100,10 +103,11 @@ def _of_load(run: Run) -> Figures:
 
 def headline(all_figures: list[Figures]) -> str:
     """What is to be said in one sentence."""
-    acked, faults, kinds = (
-        sum(int(each[name]) for each in all_figures)
-        for name in ("acked", "faults_with_messages_in_flight", "kinds_of_fault")
+    acked, faults = (
+        sum(int(each[name]) for each in all_figures) for name in ("acked", "faults_with_messages_in_flight")
     )
+    kinds = {kind for each in all_figures for kind in each["kinds"].split("; ") if kind}
+    points = {kind for kind in kinds if kind.startswith(FAILPOINT)}
     wrong = ", ".join(f"{sum(int(each[word.value]) for each in all_figures)} {word.value}" for word in FOUR)
     worst = max((float(each["recovery_worst_s"]) for each in all_figures if each["recovery_worst_s"]), default=0.0)
-    return f"{acked:,} messages acked under {faults} faults of {kinds} kinds: {wrong}; worst recovery {worst:.1f} s."
+    return f"{acked:,} messages acked under {faults} faults of {len(kinds - points)} kinds and at {len(points)} failpoints: {wrong}; worst recovery {worst:.1f} s."

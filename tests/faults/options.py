@@ -28,6 +28,7 @@ class Options:
     faults: tuple[str, ...]
     cases: tuple[str, ...]
     build: str
+    rate: float | None
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -61,6 +62,7 @@ def parse(arguments: Sequence[str]) -> Options:
         help="only this case of the matrix, or this point or action",
     )
     add("--build", choices=NAMES, default="", metavar="NAME", help=f"break this rule: {', '.join(NAMES)}")
+    add("--rate", type=float, help="messages a second while the nemesis attacks (default: what two cores serve)")
     asked = parser.parse_args(arguments)
     unknown = set(asked.parts) - {*PARTS, SMOKE}
     if unknown:
@@ -75,6 +77,7 @@ def parse(arguments: Sequence[str]) -> Options:
         faults=tuple(asked.fault),
         cases=tuple(asked.case),
         build=asked.build,
+        rate=asked.rate,
     )
 
 

@@ -28,7 +28,9 @@ CROWD: dict[str, Any] = {
     # Somebody who installs the app again may get what was sent to it a moment before, whatever its place: not to be told from disorder.
     "reinstall_every": 0.0,
 }
-LARGE_CROWD = CROWD | {"users": 40, "guests": 10, "conversations": 40, "largest": 10, "rate": 45.0}
+# The nodes of a cluster share the two cores with everything else.
+LARGE_CROWD = CROWD | {"users": 40, "guests": 10, "conversations": 40, "largest": 10, "rate": 30.0}
+WARM_UP, LONG_WARM_UP = 20.0, 90.0
 SMOKE_KINDS = (
     "worker killed",
     "worker stopped",
@@ -156,7 +158,8 @@ def nemesis_order(asked: Options) -> Order:
         finishers=2 if asked.full else 1,
         kinds=asked.faults,
         together=TOGETHER if asked.full else 0.0,
-        people=LARGE_CROWD if asked.full else CROWD,
+        warm_up=LONG_WARM_UP if asked.full else WARM_UP,
+        people=(LARGE_CROWD if asked.full else CROWD) | ({"rate": asked.rate} if asked.rate else {}),
         build=asked.build,
     )
 
@@ -169,6 +172,7 @@ def smoke_order(asked: Options) -> Order:
         seed=asked.seed,
         kinds=SMOKE_KINDS,
         longest=2.0,
+        warm_up=2.0,
         calm=2.0,
         people=CROWD | {"users": 8, "guests": 1, "conversations": 6, "rate": 10.0, "connected": (5.0, 20.0)},
         everything=False,
@@ -207,7 +211,7 @@ def _kept(folder: Path) -> Path:
 
 
 def _again(order: Order) -> str:
-    minutes = f" --minutes {order.seconds / 60:g}" if order.name == NEMESIS else ""
+    minutes = f" --minutes {order.seconds / 60:g} --rate {order.people['rate']:g}" if order.name == NEMESIS else ""
     build = f" --build {order.build}" if order.build else ""
     kinds = "".join(f' --fault "{kind}"' for kind in order.kinds)
     return f"python3 -m chatproject.launcher faults {order.name} --seed {order.seed} --layout {order.layout}{minutes}{kinds}{build}"

@@ -14,9 +14,11 @@ NAME_WIDTH, CELL_WIDTH = 34, 16
 
 
 def table(columns: Sequence[Figures]) -> str:
-    """A column for each run. Figures that are 0 or missing everywhere are left out, save the promises."""
+    """A column for each run, but for the names of the faults, which are listed by `faults`."""
     lines = [""]
     for name in columns[0] if columns else ():
+        if name == "kinds":
+            continue
         cells = "".join(f"{each.get(name, ''):>{CELL_WIDTH}}" for each in columns)
         lines.append(f"  {name.replace('_', ' '):<{NAME_WIDTH}}{cells}")
     return "\n".join(lines)

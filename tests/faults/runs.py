@@ -55,7 +55,7 @@ def _played(stage: Stage, attack: Attack) -> Run:
     installation, load = stage.installation, stage.load
     cpu, began = resources.cpu_seconds(installation), time.monotonic()
     load.tell("begin")
-    time.sleep(stage.order.calm)
+    time.sleep(stage.order.warm_up)
     before = resources.measure(installation, stage.writer, "before")
     attacked = time.monotonic()
     done = attack(stage)

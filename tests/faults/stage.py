@@ -34,7 +34,8 @@ DISK_MEGABYTES = 1500
 class Order:
     """What a run is to be. `kinds`: only these faults; `build`: the rule that is broken; `together`: the share of faults that come by twos.
 
-    Seconds: a fault lasts at most `longest`; before and after the faults nothing happens for `calm`.
+    Seconds: a fault lasts at most `longest`; before the faults people talk for `warm_up`, so that what a process holds is not that of one that has
+    just been started; after them nothing happens for `calm`.
     """
 
     name: str = "nemesis"
@@ -46,6 +47,7 @@ class Order:
     kinds: tuple[str, ...] = ()
     together: float = 0.0
     longest: float = 60.0
+    warm_up: float = 8.0
     calm: float = 8.0
     build: str = ""
     # Fields of the load's plan.
