@@ -29,3 +29,9 @@ class TokenBuckets:
         if len(self._levels) > MOST_KEYS:
             self._levels.popitem(last=False)
         return 0.0
+
+    def give_back(self, key: Hashable) -> None:
+        """A token that was taken for nothing."""
+        if key in self._levels:
+            level, seen = self._levels[key]
+            self._levels[key] = (min(self._burst, level + 1), seen)

@@ -1,12 +1,22 @@
 """Sending: check what can be checked without the conversation, then the log decides."""
 
 import asyncio
+from functools import partial
+from uuid import UUID
 
 from django.conf import settings
 
 from accounts import clocks
 from accounts.ids import uuid7_ms
-from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, RetryInOrder, StorageUnavailable, TooLarge
+from accounts.wire.refusals import (
+    ChatError,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    RetryInOrder,
+    StorageUnavailable,
+    TooLarge,
+)
 from conversations.entries import MESSAGE
 from conversations.sends import Send, Sent
 from messaging.buckets import TokenBuckets
@@ -31,7 +41,11 @@ class Sending:
     def begin(self, send: Send, *, largest: int) -> asyncio.Future[Outcome]:
         """A future of the outcome; refusals that need no database are there at once. Calls are ordered like `GroupCommit.submit`."""
         refused = self._refusal(send, largest)
-        return self._commits.submit(send) if refused is None else _refusing(refused)
+        if refused is not None:
+            return _refusing(refused)
+        outcome = self._commits.submit(send)
+        outcome.add_done_callback(partial(self._settle, send.conversation_id))
+        return outcome
 
     async def send_message(self, send: Send, *, largest: int) -> Sent:
         """Commit a send that keeps no order with others of its device. Raises its refusal.
@@ -48,6 +62,11 @@ class Sending:
         if isinstance(outcome, Sent):
             return outcome
         raise outcome
+
+    def _settle(self, conversation_id: UUID, outcome: asyncio.Future[Outcome]) -> None:
+        """Whoever is no member uses up nothing of what a conversation may say."""
+        if isinstance(outcome.result(), NotFound):
+            self._conversations.give_back(conversation_id)
 
     def _refusal(self, send: Send, largest: int) -> ChatError | None:
         if send.kind == MESSAGE and send.shared is None and any(item.ciphertext is None for item in send.messages):
