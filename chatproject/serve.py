@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 GRACE_SECONDS = 20
+BACKLOG = 2048
 # Longer than uvicorn waits for the other side's half of the closing handshake.
 CUT_SECONDS = 12.0
 
@@ -74,12 +75,25 @@ def main(application: str = "chatproject.asgi:application") -> None:
         log_config=None,
     )
     # socket.socket finds out the address family by itself; Config(fd=…) would take the socket for a UNIX one.
-    Server(config, arguments.ready_fd).run(sockets=[socket.socket(fileno=arguments.fd)])
+    Server(config, arguments.ready_fd).run(sockets=[_listener(arguments)])
+
+
+def _listener(arguments: argparse.Namespace) -> socket.socket:
+    if arguments.fd is not None:
+        return socket.socket(fileno=arguments.fd)
+    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
+    return socket.create_server((arguments.host, arguments.port), family=family, backlog=BACKLOG)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chatproject.serve", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="the listening socket")
+    parser.add_argument("--fd", type=int, help="the listening socket, where somebody else has opened it")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on without --fd (default %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="the port to listen on without --fd (default %(default)s)"
+    )
     parser.add_argument("--ready-fd", type=int, help="gets one byte when requests are answered")
     parser.add_argument("--life-fd", type=int, help="a pipe whose other end closes when the parent is gone")
     return parser.parse_args()
