@@ -7,7 +7,8 @@ from uuid import UUID
 from conversations import gaps
 from messaging import weights
 from tests.faults.simulation.arrays import items
-from tests.faults.simulation.postgresql import Device, Gap, Server, Transaction
+from tests.faults.simulation.postgresql import Server, Transaction
+from tests.faults.simulation.tables import Device, Gap
 
 Rows = list[Any]
 

@@ -5,7 +5,7 @@ What arrives is ordered and shown by the load generator's inbox, which is the re
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,15 +13,12 @@ from msgspec.structs import replace
 from waypost_client.ordering import Lane
 
 from accounts.wire.refusals import ChatError
-from messaging.envelopes import Envelope
-from messaging.frames import envelope_frame
 from messaging.resolving import Resolved
 from tests.faults import history
 from tests.faults.load.inbox import Inbox, Place
-from tests.faults.simulation.network import Network
+from tests.faults.simulation.seen import Installation, as_frame, shown_of
 from tests.faults.simulation.talking import FINAL, UNKNOWN, Message, Talk
-from tests.faults.simulation.time_of_its_own import SimulatedLoop
-from tests.faults.simulation.workers import Wire, Worker
+from tests.faults.simulation.workers import Wire
 
 ANSWER_SECONDS = 5.5
 READY_SECONDS = 8.0
@@ -30,24 +27,6 @@ REVOKED = 4401
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
-
-
-class Installation(Protocol):
-    """What a client sees of the installation."""
-
-    network: Network
-    people: SimulatedLoop
-    has_ended: bool
-
-    def tell(self, event: history.AnyEvent) -> None: ...
-    def any_worker(self) -> Worker | None: ...
-    def next_number(self) -> int: ...
-    def wall_ms(self) -> int: ...
-    def uuid7(self, now_ms: int) -> UUID: ...
-    def is_unlinked(self, device_id: int) -> bool: ...
-    def is_member(self, user_id: UUID, conversation_id: UUID) -> bool: ...
-    def believed_devices(self, device: "Device", conversation_id: UUID) -> list[tuple[int, int]]: ...
-    def ask_devices(self, device: "Device", conversation_id: UUID) -> None: ...
 
 
 class Device:
@@ -322,14 +301,6 @@ class Device:
             return
         for item in answer:
             if item.envelope is not None and (item.envelope.ciphertext or item.envelope.system):
-                self._receive(_as_frame(item.envelope))
-        items = [{"seq": item.seq, "state": item.state.value, "envelope": _shown_of(item)} for item in answer]
+                self._receive(as_frame(item.envelope))
+        items = [{"seq": item.seq, "state": item.state.value, "envelope": shown_of(item)} for item in answer]
         self.inbox.answer(conversation, items, self._loop.time())
-
-
-def _as_frame(envelope: Envelope) -> dict[str, Any]:
-    return _decoder.decode(_encoder.encode(envelope_frame(envelope)))  # type: ignore[no-any-return]
-
-
-def _shown_of(item: Resolved) -> dict[str, Any] | None:
-    return None if item.envelope is None else _as_frame(item.envelope)

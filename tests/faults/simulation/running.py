@@ -21,6 +21,7 @@ class Played(msgspec.Struct, frozen=True):
 
     seeds: int
     seconds: float
+    cpu_seconds: float
     violations: tuple[Judgement, ...]
     messages: int
     deliveries: int
@@ -43,7 +44,7 @@ class Played(msgspec.Struct, frozen=True):
             ]
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items()))
         lines.append(
-            f"{self.seeds} stories in {self.seconds:.0f} s: {self.messages} messages acknowledged, {self.deliveries} shown; "
+            f"{self.seeds} stories in {self.seconds:.0f} s ({self.cpu_seconds:.0f} s of one core): {self.messages} messages acknowledged, {self.deliveries} shown; "
             f"{len(self.violations)} broke a promise"
         )
         lines.append(f"faults, by stories they happened in: {kinds or 'none'}")
@@ -64,7 +65,7 @@ def run(
     heard: Callable[[Judgement], None] = lambda _: None,
 ) -> Played:
     """Play these seeds, all in this mood if one is named, with one rule broken if `break_` names it. It ends early with a story of which `until` holds."""
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     violations: list[Judgement] = []
     kinds: Counter[str] = Counter()
     count = messages = deliveries = 0
@@ -82,8 +83,8 @@ def run(
                 break
             if count % COLLECT_EVERY == 0:
                 gc.collect()
-    seconds = time.perf_counter() - began
-    return Played(count, seconds, tuple(violations), messages, deliveries, kinds, break_ or "")
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    return Played(count, seconds, cpu_seconds, tuple(violations), messages, deliveries, kinds, break_ or "")
 
 
 @contextlib.contextmanager

@@ -20,10 +20,11 @@ from tests.faults.simulation.bus import Bus, BusEnd
 from tests.faults.simulation.connections import Pool
 from tests.faults.simulation.network import Network
 from tests.faults.simulation.people import Device
-from tests.faults.simulation.postgresql import Conversation, Member, Server
-from tests.faults.simulation.postgresql import Device as DeviceRow
+from tests.faults.simulation.postgresql import Server
 from tests.faults.simulation.stamped import Rows
 from tests.faults.simulation.stores import DistantStore
+from tests.faults.simulation.tables import Conversation, Member
+from tests.faults.simulation.tables import Device as DeviceRow
 from tests.faults.simulation.time_of_its_own import BEGINNING, Scheduler
 from tests.faults.simulation.workers import Worker
 
