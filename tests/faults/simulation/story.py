@@ -20,7 +20,7 @@ QUIET_SECONDS = 20.0
 WHISPERS = 4
 SILENCE_SECONDS = 14.0
 # An ack is in the store after so long, when nothing is wrong and the device is as slow as the slowest.
-SETTLED_SECONDS = 10.0
+SETTLED_SECONDS = 5.0
 
 
 class Story:
@@ -81,7 +81,7 @@ class Story:
         if self.is_calm:
             return
         if chance.random() < 0.3:
-            device.slowness = chance.uniform(0.2, 4.0)
+            device.slowness = chance.uniform(0.2, 2.0)
             self.nemesis.handicap("slow device", device.name)
         if chance.random() < 0.1:
             device.clock_ahead_ms = int(chance.uniform(-600_000, 200_000))

@@ -12,7 +12,19 @@ from accounts.wire.refusals import ChatError
 from conversations import changes, membership
 from conversations.changes import Decision
 from conversations.sends import Sender
-from messaging import group_commit, heart, hints, mailboxes, probing, pruning, runtime, store, undeposited, window
+from messaging import (
+    finisher,
+    group_commit,
+    heart,
+    hints,
+    mailboxes,
+    probing,
+    pruning,
+    runtime,
+    store,
+    undeposited,
+    window,
+)
 from messaging.envelopes import Close
 from tests.faults import history
 from tests.faults.simulation import patches
@@ -274,6 +286,7 @@ class World:
             # These only cost time here.
             probing: {"CALM_SECONDS": 5.0},
             heart: {"BEAT_SECONDS": 6.0},
+            finisher: {"PAUSE_SECONDS": 2.5},
             # Nothing gets old enough for it.
             pruning: {"LOOK_SECONDS": 1e9},
         }
