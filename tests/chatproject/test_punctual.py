@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -71,9 +70,8 @@ async def test_what_is_late_is_refused_like_any_store_that_is_away_and_its_own_a
         ended.set()
 
     client = Client()
-    began = time.monotonic()
     await client.ask(slow)
-    assert time.monotonic() - began < 0.29
+    assert not ended.is_set()
     await ended.wait()
     assert client.status == 503
     headers = dict(client.heard[0]["headers"])
