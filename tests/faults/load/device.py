@@ -251,7 +251,9 @@ class Device:
 
     def _begin(self, session: Session, frame: Frame) -> None:
         self.clock.set(str(frame["server_time"]))
-        self.scene.record(SocketOpened(device=self.device_id, socket=session.name))
+        if self.manner != "slow":
+            # Who reads a byte a second does not hear that the server has closed the socket, and cannot tell how long it was open.
+            self.scene.record(SocketOpened(device=self.device_id, socket=session.name))
         self.session, self.was_connected = session, True
         self.lose("gone")
         if self.manner == "slow":
