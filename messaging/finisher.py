@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200
 PAUSE_SECONDS = 1.0
+# Whatever a batch waits for, others have taken it over by then.
+HOLD_SECONDS = 30.0
 
 
 class Finisher:
@@ -42,10 +44,8 @@ class Finisher:
         """Whether something was done, so that it is worth looking again at once."""
         self.idle.clear()
         try:
-            claimed = await outbox.claim(sources.DEFAULT, limit=BATCH)
-            if claimed.unreadable:
-                await outbox.set_aside(claimed.unreadable, reason="unreadable")
-            is_done = await self._relay.finish(claimed.entries)
+            async with asyncio.timeout(HOLD_SECONDS):
+                return await self._take_over()
         except StorageUnavailable:
             return False
         except Exception as failure:  # noqa: BLE001
@@ -54,6 +54,12 @@ class Finisher:
             return False
         finally:
             self.idle.set()
+
+    async def _take_over(self) -> bool:
+        claimed = await outbox.claim(sources.DEFAULT, limit=BATCH)
+        if claimed.unreadable:
+            await outbox.set_aside(claimed.unreadable, reason="unreadable")
+        is_done = await self._relay.finish(claimed.entries)
         if is_done:
             self._taken_over += len(claimed.entries)
             counts.finished += len(claimed.entries)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import psycopg
 import pytest
@@ -10,9 +11,11 @@ from asgiref.sync import sync_to_async
 from accounts import postgresql
 from accounts.wire.refusals import StorageUnavailable
 from conversations import log, outbox
+from conversations.entries import LogEntry
 from conversations.models import OutboxRow
 from messaging import finisher as finishers
 from messaging import runtime
+from messaging.relay import Relay
 from messaging.store.memory import MemoryStore
 from tests.cast import Installation
 from tests.conversations_of import direct, send
@@ -98,3 +101,29 @@ async def test_the_finisher_outlives_a_stall(
     finally:
         finisher.cancel()
         await asyncio.gather(finisher, return_exceptions=True)
+
+
+async def test_a_deposit_that_never_ends_does_not_keep_the_finisher(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(MemoryStore):
+        asked = 0
+
+        async def deposit(self, entries: Sequence[LogEntry]) -> None:
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.Event().wait()
+            await super().deposit(entries)
+
+    store = Hanging()
+    monkeypatch.setattr(finishers, "HOLD_SECONDS", 0.2)
+    monkeypatch.setattr(finishers, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(log, "CLAIM_SECONDS", -1)
+    monkeypatch.setattr(outbox, "LEASE_SECONDS", 0)
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    await log.append([send(conversation, alice_phone, [bob_phone])])
+    finisher = finishers.Finisher(Relay(store, lambda _: None, lambda _: None))
+    running = asyncio.create_task(finisher.run())
+    await until(lambda: bool(store._mailboxes))
+    finisher.stop()
+    await running
