@@ -1,4 +1,4 @@
-"""One web process on a listening socket that was opened for it."""
+"""One web process, on a listening socket that was opened for it or on one of its own."""
 
 import argparse
 import asyncio

@@ -1,5 +1,6 @@
-"""A socket whose client reads nothing does not outlive what it was closed for."""
+"""Where a web process listens; and that a socket whose client reads nothing does not outlive what it was closed for."""
 
+import argparse
 import asyncio
 import socket
 from typing import Any
@@ -43,3 +44,18 @@ async def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.Monkey
         await until(lambda: not server.server_state.connections)
     server.should_exit = True
     await task
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_opens_a_socket_where_nobody_gave_it_one(host: str) -> None:
+    with serve._listener(argparse.Namespace(fd=None, host=host, port=0)) as listener:
+        assert listener.getsockname()[0] == host
+        with socket.create_connection(listener.getsockname()[:2], timeout=5):
+            pass
+
+
+def test_it_takes_the_socket_it_was_given() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        listener = serve._listener(argparse.Namespace(fd=given.fileno(), host="::1", port=1))
+        assert listener.getsockname() == given.getsockname()
+        listener.detach()
