@@ -27,6 +27,7 @@ class Finisher:
         self.idle = asyncio.Event()
         self.idle.set()
         self._taken_over = 0
+        self._is_refused = False
 
     def stop(self) -> None:
         """Take nothing over any more. `run` returns when the batch it is at is done with."""
@@ -45,15 +46,24 @@ class Finisher:
         self.idle.clear()
         try:
             async with asyncio.timeout(HOLD_SECONDS):
-                return await self._take_over()
+                is_done = await self._take_over()
         except StorageUnavailable:
+            self._note_postgresql(refuses=True)
             return False
         except Exception as failure:  # noqa: BLE001
             # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
             logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
             return False
+        else:
+            self._note_postgresql(refuses=False)
+            return is_done
         finally:
             self.idle.set()
+
+    def _note_postgresql(self, *, refuses: bool) -> None:
+        if refuses != self._is_refused:
+            logger.info("the finisher %s", "gets no answer from PostgreSQL" if refuses else "goes on")
+        self._is_refused = refuses
 
     async def _take_over(self) -> bool:
         claimed = await outbox.claim(sources.DEFAULT, limit=BATCH)

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.machine import commit
 from chatproject.launcher.console import say
 from chatproject.launcher.state import CHECKOUT, STATE
+from tests.faults import leftovers
 from tests.faults.history import Began, Writer
 from tests.faults.installation import CASSANDRA, Installation, running
 from tests.faults.installation import Plan as InstallationPlan
@@ -96,6 +97,7 @@ def staged(order: Order, *, extra: Callable[[LoadPlan], LoadPlan] = lambda plan:
         plan = _installation(order, folder, clock)
         installation = stack.enter_context(running(plan, reroute=partial(routes.through, made), proxied=True))
         made.link(routes.WEB, (installation.host, installation.port))
+        stack.enter_context(leftovers.noted(installation.direct["POSTGRES_URL"], folder / "logs" / "leftovers.jsonl"))
         writer = stack.enter_context(Writer(folder / "harness.jsonl"))
         writer.write(_began(order))
         prober = stack.enter_context(probing(installation.host, installation.port, installation.sms))
