@@ -1,4 +1,4 @@
-"""A person; and what one process does at a time."""
+"""A person; what one process does at a time; and what happened."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from accounts.ids import uuid7
@@ -98,3 +98,26 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SecurityEvent(models.Model):
+    """One thing that happened, named by ids alone. Written by `security_events.note`, removed by its chore; the table refuses everything else."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=30)
+    at = models.DateTimeField(default=timezone.now, db_default=Now())
+    user_id = models.UUIDField("person", null=True)
+    actor_id = models.UUIDField("done by", null=True)
+    device_id = models.BigIntegerField("device", null=True)
+    network = models.CharField(max_length=50, blank=True, default="", db_default="")
+    facts = models.JSONField(default=dict, db_default={})
+
+    class Meta:
+        db_table = "accounts_security_event"
+        indexes: ClassVar = [
+            models.Index("user_id", "id", name="security_event_of_user"),
+            models.Index("actor_id", "id", name="security_event_by_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"

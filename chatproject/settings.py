@@ -172,6 +172,8 @@ SMS_URL: str = env.str("SMS_URL", default="console://")
 OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)
 # How often old rows are removed by the web processes; 0: never, `manage.py prune` is run by somebody else.
 PRUNE_EVERY_SECONDS: int = env.int("PRUNE_EVERY_SECONDS", default=3600)
+# How long security events are kept; 0: for ever, less than 30 counts as 30.
+SECURITY_EVENT_DAYS: int = env.int("SECURITY_EVENT_DAYS", default=365)
 OUTBOX_MAX_BYTES: int = env.int("OUTBOX_MAX_BYTES", default=2 * 1024**3)
 FINISHER_IN_WEB = env.bool("FINISHER_IN_WEB", default=True)
 LIMITS: dict[str, list[int]] = {

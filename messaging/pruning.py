@@ -9,6 +9,7 @@ from django.conf import settings
 from accounts import chores, clocks, leases
 from accounts.chores import Chore, Chunk
 from accounts.leases import Lease, LeaseLost
+from accounts.security_events import EVENTS
 from accounts.wire.refusals import StorageUnavailable
 from conversations.pruning import LEDGER
 from conversations.tallies import TALLIES
@@ -90,4 +91,4 @@ def _chores(store: MessageStore, now_ms: int) -> Sequence[Chore]:
         return Chunk(pruned.removed, pruned.next_page)
 
     rows = Chore("rows of the message store", chunk, size=16, most=256)
-    return (LEDGER, TALLIES, TOKENS, chores.SESSIONS, purging(store, now_ms), rows)
+    return (LEDGER, TALLIES, TOKENS, chores.SESSIONS, EVENTS, purging(store, now_ms), rows)

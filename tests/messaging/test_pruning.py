@@ -112,6 +112,7 @@ async def test_the_command_prunes_everything_and_says_what(bob: Caller, seven: s
         "tallies": "0",
         "token pairs": "0",
         "web sessions": "1",
+        "security events": "0",
         "mailboxes of unlinked devices": "0",
         "rows of the message store": "0",
     }
