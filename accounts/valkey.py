@@ -1,4 +1,4 @@
-"""Redis or Valkey, for what may be forgotten: codes, registration tokens, counters.
+"""Redis or Valkey, for what may be forgotten: codes, registration tokens, counters, the cache.
 
 Synchronous and impatient: half a second after a call began, the server has answered or counts as gone.
 """
@@ -6,9 +6,11 @@ Synchronous and impatient: half a second after a call began, the server has answ
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from django.conf import settings
+from django_redis.pool import ConnectionFactory
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -35,6 +37,13 @@ def _client(url: str) -> redis.Redis:
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
     return redis.Redis(connection_pool=pool)
+
+
+class SharedConnections(ConnectionFactory):  # type: ignore[misc]
+    """django-redis' connections: the same ones, as impatient. Its own would try four times before they give up."""
+
+    def get_or_create_connection_pool(self, params: dict[str, Any]) -> redis.ConnectionPool:
+        return _client(params["url"]).connection_pool
 
 
 @contextmanager

@@ -206,6 +206,24 @@ LABELLED: dict[str, tuple[str, str, Callable[[Counts], Iterable[tuple[str, float
         lambda n: n.closes.items(),
         CounterMetricFamily,
     ),
+    "cache_hits": (
+        "Values that the cache had, by what they are.",
+        "name",
+        lambda n: n.cache_hits.items(),
+        CounterMetricFamily,
+    ),
+    "cache_misses": (
+        "Values that were loaded because the cache did not have them.",
+        "name",
+        lambda n: n.cache_misses.items(),
+        CounterMetricFamily,
+    ),
+    "cache_fallbacks": (
+        "Values that were loaded because the cache could not be asked.",
+        "name",
+        lambda n: n.cache_fallbacks.items(),
+        CounterMetricFamily,
+    ),
     "store_away": (
         "1 while the process believes the store to be away.",
         "store",

@@ -52,10 +52,9 @@ CACHES = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "SOCKET_CONNECT_TIMEOUT": 0.5,
-            "SOCKET_TIMEOUT": 0.5,
-            "IGNORE_EXCEPTIONS": True,
+            # Not pickle: whoever can write into Valkey could run code here.
+            "SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer",
+            "CONNECTION_FACTORY": "accounts.valkey.SharedConnections",
         },
     }
 }
@@ -152,6 +151,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 CSRF_FAILURE_VIEW = "chatproject.errors.forged"
 X_FRAME_OPTIONS = "DENY"
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 8 * 3600
 # The prefix makes browsers keep other hosts of the domain from setting these.

@@ -52,6 +52,9 @@ class Counts(msgspec.Struct):
     away: tuple[str, ...] = ()
     misplaced: bool = False
     connections: dict[str, int] = msgspec.field(default_factory=dict)
+    cache_hits: dict[str, int] = msgspec.field(default_factory=dict)
+    cache_misses: dict[str, int] = msgspec.field(default_factory=dict)
+    cache_fallbacks: dict[str, int] = msgspec.field(default_factory=dict)
     backlog: Backlog = msgspec.field(default_factory=Backlog)
 
     def refuse(self, code: str) -> None:

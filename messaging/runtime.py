@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import postgresql
+from accounts import cache, postgresql
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
@@ -150,6 +150,8 @@ class Runtime:
         use = postgresql.pool().use
         counts.sockets, counts.away = len(self.sockets), self.condition.away
         counts.misplaced = guard.complaint is not None
+        counts.cache_hits, counts.cache_misses = dict(cache.tallies.hits), dict(cache.tallies.misses)
+        counts.cache_fallbacks = dict(cache.tallies.fallbacks)
         counts.connections = {"idle": use.idle, "used": use.size - use.idle, "waiting": use.waiting}
         return counts
 

@@ -38,6 +38,7 @@ def redis_url() -> str:
 def services(settings: Any, redis_url: str, tmp_path: Path) -> None:
     """What registration needs beside PostgreSQL."""
     settings.REDIS_URL = redis_url
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": redis_url}}
     # Published hints reach every database of a Valkey, and devices of other runs may have the same ids.
     settings.HINT_KEY = f"{settings.HINT_KEY} of process {os.getpid()}"
     settings.SMS_URL = f"file://{tmp_path}/sms.jsonl"
