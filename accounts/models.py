@@ -1,4 +1,4 @@
-"""A person; what one process does at a time; and what happened."""
+"""A person, what they prefer, and how they stand to others; what one process does at a time; and what happened."""
 
 from typing import Any, ClassVar
 
@@ -121,3 +121,39 @@ class SecurityEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+
+class Preference(models.Model):
+    """One setting of a person. A key without a row has its default, if it is a known one (`preferences`)."""
+
+    pk = models.CompositePrimaryKey("user_id", "key")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, db_index=False, related_name="preferences")
+    key = models.CharField(max_length=64)
+    value = models.JSONField()
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "accounts_preference"
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.user_id}"
+
+
+class Relationship(models.Model):
+    """How one person stands to another; what the other thinks of it is a row of its own. Read and written by `relationships`."""
+
+    class Stance(models.TextChoices):
+        FRIENDLY = "friendly"
+        BLOCKING = "blocking"
+
+    pk = models.CompositePrimaryKey("user_id", "other_id")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, db_index=False, related_name="relationships")
+    other = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    stance = models.CharField(max_length=10, choices=Stance)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "accounts_relationship"
+
+    def __str__(self) -> str:
+        return f"{self.user_id} is {self.stance} to {self.other_id}"
