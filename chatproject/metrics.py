@@ -172,6 +172,7 @@ COUNTERS: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "drain_pass_failures": ("Readings of a mailbox that a store broke off.", lambda n: n.failed_passes),
     "sweep_finds": ("Looks nobody asked for that found something no hint had told of.", lambda n: n.finds),
     "sockets_opened": ("Sockets that were authenticated.", lambda n: n.opened),
+    "codes_wrong": ("Codes of registrations that were wrong or came too late.", lambda n: n.accounts.codes_wrong),
 }
 GAUGES: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "sockets": ("Open authenticated sockets.", lambda n: n.sockets),
@@ -199,6 +200,30 @@ GAUGES: dict[str, tuple[str, Callable[[Counts], float]]] = {
 }
 LabelledFamily = type[CounterMetricFamily] | type[GaugeMetricFamily]
 LABELLED: dict[str, tuple[str, str, Callable[[Counts], Iterable[tuple[str, float]]], LabelledFamily]] = {
+    "codes_sent": (
+        "Codes the SMS gateway has taken, or may have, by the number's country.",
+        "country",
+        lambda n: n.accounts.codes_sent.items(),
+        CounterMetricFamily,
+    ),
+    "codes_verified": (
+        "Sessions whose code was typed in rightly, by the number's country.",
+        "country",
+        lambda n: n.accounts.codes_verified.items(),
+        CounterMetricFamily,
+    ),
+    "codes_refused": (
+        "Requests for a code that a limit or the operator has refused.",
+        "reason",
+        lambda n: n.accounts.codes_refused.items(),
+        CounterMetricFamily,
+    ),
+    "sms_failures": (
+        "Messages the SMS gateway did not take, or not in time.",
+        "reason",
+        lambda n: n.accounts.sms_failures.items(),
+        CounterMetricFamily,
+    ),
     "sends_refused": ("Sends refused, by error code.", "code", lambda n: n.refused.items(), CounterMetricFamily),
     "socket_closes": (
         "Sockets that have ended, by close code.",

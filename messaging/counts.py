@@ -7,6 +7,7 @@ from bisect import bisect_left
 
 import msgspec
 
+from accounts.counts import AccountCounts
 from conversations.backlog import Backlog
 from messaging import close_codes
 
@@ -56,6 +57,7 @@ class Counts(msgspec.Struct):
     cache_misses: dict[str, int] = msgspec.field(default_factory=dict)
     cache_fallbacks: dict[str, int] = msgspec.field(default_factory=dict)
     backlog: Backlog = msgspec.field(default_factory=Backlog)
+    accounts: AccountCounts = msgspec.field(default_factory=AccountCounts)
 
     def refuse(self, code: str) -> None:
         """A send was refused with this code."""

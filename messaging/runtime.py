@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts import cache, postgresql
+from accounts import counts as account_counts
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
@@ -153,6 +154,7 @@ class Runtime:
         counts.cache_hits, counts.cache_misses = dict(cache.tallies.hits), dict(cache.tallies.misses)
         counts.cache_fallbacks = dict(cache.tallies.fallbacks)
         counts.connections = {"idle": use.idle, "used": use.size - use.idle, "waiting": use.waiting}
+        counts.accounts = account_counts.counts
         return counts
 
 

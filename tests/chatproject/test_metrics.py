@@ -111,7 +111,15 @@ async def test_nobody_is_named(
         found = await read(server)
     values = {value for (_, labels) in found for _, value in labels}
     assert not values & {alice_phone.user_id, bob_phone.user_id, alice_phone.device_id, str(alice_and_bob)}
-    assert {name for (_, labels) in found for name, _ in labels} <= {"process", "code", "store", "state", "le"}
+    assert {name for (_, labels) in found for name, _ in labels} <= {
+        "process",
+        "code",
+        "store",
+        "state",
+        "le",
+        "country",
+        "reason",
+    }
 
 
 def test_whoever_is_asked_answers_for_the_other_processes_too(settings: Any, tmp_path: Path) -> None:
