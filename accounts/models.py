@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
@@ -83,6 +84,26 @@ class User(AbstractBaseUser, PermissionsMixin):
     def masked_phone(self) -> str:
         """The number as staff sees it."""
         return mask_phone(self.phone_number)
+
+
+class Pin(models.Model):
+    """What a person has chosen to be asked for beside their phone number. Read and written by `pins`, on PostgreSQL's clock.
+
+    `tries` are the times of the checks that were begun and have not been made good by a right PIN.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="pin")
+    secret_hash = models.CharField(max_length=200)
+    registration_lock = models.BooleanField(default=False, db_default=False)
+    tries = ArrayField(models.DateTimeField(), default=list)
+    set_at = models.DateTimeField(default=timezone.now)
+    warned_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "accounts_pin"
+
+    def __str__(self) -> str:
+        return f"PIN of {self.user_id}"
 
 
 class Lease(models.Model):

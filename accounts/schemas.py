@@ -44,6 +44,41 @@ class CodeAccepted(BaseModel):
     requires_pin: bool
 
 
+class PinIn(Fields):
+    """A new PIN; `current_pin` where there is one. A lock that is not named stays as it is, and is off at first."""
+
+    pin: Annotated[str, text(4, 32)]
+    current_pin: str | None = None
+    registration_lock: bool | None = None
+
+
+class PinCheck(Fields):
+    """A PIN to check."""
+
+    pin: str | None = None
+
+
+class PinRemoval(Fields):
+    """The PIN that is to go."""
+
+    current_pin: str | None = None
+
+
+class PinOut(BaseModel):
+    """What there is to know about one's own PIN. `locked_until`: no try is left before."""
+
+    has_pin: bool
+    registration_lock: bool
+    attempts_remaining: int
+    locked_until: TimeOut | None = None
+
+
+class PinVerified(BaseModel):
+    """It is the PIN."""
+
+    verified: bool
+
+
 class UserOut(BaseModel):
     """A person as everybody sees them."""
 

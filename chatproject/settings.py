@@ -169,6 +169,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 
 # --- the product -------------------------------------------------------------------------------------------------------------------
 SMS_URL: str = env.str("SMS_URL", default="console://")
+# Each costs some 30 ms of a core and 19 MiB of memory.
+PIN_HASHES_AT_ONCE: int = env.int("PIN_HASHES_AT_ONCE", default=4)
 OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)
 # How often old rows are removed by the web processes; 0: never, `manage.py prune` is run by somebody else.
 PRUNE_EVERY_SECONDS: int = env.int("PRUNE_EVERY_SECONDS", default=3600)
@@ -183,6 +185,8 @@ LIMITS: dict[str, list[int]] = {
         "OTP_DELAYS": [60, 120, 300, 600],
         "OTP_PER_NUMBER_DAY": [5],
         "OTP_PER_IP_HOUR": [10],
+        "PIN_TRIES_PER_DAY": [5],
+        "PIN_HASHES_PER_MIN": [60],
         "ADMIN_LOGINS_PER_15_MIN": [10],
         "LOOKUPS_PER_15_MIN": [100],
         "BUNDLES_PER_10_MIN": [6],

@@ -1,0 +1,17 @@
+"""When an account was last used, to the hour and on PostgreSQL's clock: a registration lock ends some time after that."""
+
+from uuid import UUID
+
+from django.db import connection
+
+# Never backwards: what a restored or replaced server believes must not make a used account look unused.
+NOTE = """
+UPDATE accounts_user SET last_used_at = clock_timestamp()
+WHERE id = %s AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 hour')
+"""
+
+
+def note_use(user_id: UUID) -> None:
+    """The account is in use now."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE, [user_id])
