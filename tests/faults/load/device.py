@@ -120,7 +120,7 @@ class Device:
     async def _open(self) -> Session | None:
         """A socket that is ready, or None when there is none now."""
         session = Session(f"s{next(_sockets)}", self._subprotocol, self._heard, self._ended)
-        self.scene.sessions.add(session)
+        self.scene.watch(session)
         try:
             token = await self.access_token()
             await session.open(self.scene.next_url(), token)
@@ -182,8 +182,10 @@ class Device:
             session.hang_up(cut=True)
 
     async def _cut_later(self, session: Session, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        session.cut()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            session.cut()
 
     async def _after(self, session: Session, attempt: int) -> float:
         if session.code == NOT_KEEPING_UP:
@@ -245,12 +247,14 @@ class Device:
                 self._begin(session, frame)
             case "queue_empty":
                 self.scene.record(QueueEmpty(device=self.device_id, socket=session.name))
+                self.receiving.partings.caught_up()
                 self.receiving.ask(at_once=True)
             case "receipt":
                 self._note_receipt(session, frame)
 
     def _begin(self, session: Session, frame: Frame) -> None:
         self.clock.set(str(frame["server_time"]))
+        self.receiving.partings.connected()
         if self.manner != "slow":
             # Who reads a byte a second does not hear that the server has closed the socket, and cannot tell how long it was open.
             self.scene.record(SocketOpened(device=self.device_id, socket=session.name))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from waypost_client.ordering import NO_MEMBER, SKIPPED, Lane, Verdict
+from waypost_client.ordering import SKIPPED, Lane, Verdict
 
 from tests.faults.broken.no_hold_back import holds_back
 from tests.faults.history import AnyEvent, EnvelopeReceived, Shown, Skipped
@@ -95,6 +95,9 @@ class Inbox:
     def waits(self) -> list[tuple[str, int, int]]:
         """Where something that came is held back: conversation, the next seq, how many."""
         return [(name, place.lane.next_seq or 0, len(place.held)) for name, place in self._places.items() if place.held]
+
+    def asked_enough(self, conversation: str) -> bool:
+        return self._place(conversation).lane.asked_enough
 
     def next_seq(self, conversation: str) -> int | None:
         place = self._places.get(conversation)
@@ -193,9 +196,7 @@ def has_content(envelope: Frame) -> bool:
 
 
 def _verdict(item: Frame, lane: Lane) -> Verdict:
-    """As the reference client's inbox has it: a committed but emptied seq is waited for, though not for ever; so does a former member."""
-    if item["state"] == NO_MEMBER:
-        return Verdict.NOT_FOR_YOU if lane.asked_enough else Verdict.COMMITTED
+    """As the reference client's inbox has it: a committed but emptied seq is waited for, though not for ever."""
     if item["state"] in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item["state"])
     envelope: Frame | None = item.get("envelope")

@@ -3,7 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
-from waypost_client.ordering import NO_MEMBER
+from waypost_client.ordering import Verdict
+from waypost_client.partings import Partings
 
 from tests.faults.history import Acked
 from tests.faults.load.inbox import has_content
@@ -30,6 +31,7 @@ class Receiving:
         self._asking: set[str] = set()
         self._ask_at = 0.0
         self.is_prompt = False
+        self.partings = Partings()
 
     def take(self, session: Session, frame: Frame) -> None:
         """An envelope came by socket."""
@@ -109,17 +111,27 @@ class Receiving:
         query: Frame = {"from": first, "to": last}
         answer = await self._device.call("GET", f"conversations/{conversation}/resolve", **query)
         if answer.status == 404:
-            # Not a member any more. What was said before is still on its way by mailbox.
-            items: list[Frame] = [{"seq": seq, "state": NO_MEMBER} for seq in range(first, last + 1)]
+            items = self._of_a_former_member(conversation, first, last)
         elif answer.code:
             return
         else:
             items = answer.body["items"]
+            self.partings.admitted(conversation)
         came = [self._take_resolved(item["envelope"]) for item in items if has_content(item.get("envelope") or {})]
         self._device.inbox.answer(conversation, items, time.monotonic())
         session = self._device.session
         if came and session is not None and session.is_usable and self._device.manner != "silent":
             self._say_ack(session, came)
+
+    def _of_a_former_member(self, conversation: str, first: int, last: int) -> list[Frame]:
+        """As the reference client's link has it."""
+        is_over = self.partings.refused(conversation)
+        session = self._device.session
+        has_asked = self._device.inbox.asked_enough(conversation) and self.partings.only_a_new_connection_tells
+        if has_asked and not is_over and session is not None:
+            session.hang_up(cut=False)
+        state = Verdict.NOT_FOR_YOU if is_over else Verdict.COMMITTED
+        return [{"seq": seq, "state": state} for seq in range(first, last + 1)]
 
     def _take_resolved(self, envelope: Frame) -> str:
         ciphertext = raw_bytes(envelope.get("ciphertext"))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from .events import Kept, Message, Missing, SystemEvent, Unreadable, decode, encode
-from .ordering import NO_MEMBER, Lane, Verdict
+from .ordering import Lane, Verdict
 from .payload import BadPayload, unpack
 from .peers import Peers
 from .sessions import Address, Reason, Sessions, Undecryptable, binding
@@ -55,6 +55,11 @@ class Inbox:
             (conversation_id, lane.question(now, at_once=at_once)) for conversation_id, lane in self._lanes.items()
         ]
         return [(conversation_id, *gap) for conversation_id, gap in asked if gap is not None]
+
+    def asked_enough(self, conversation_id: str) -> bool:
+        """Whether the gap in it was asked about again and again."""
+        lane = self._lanes.get(conversation_id)
+        return lane is not None and lane.asked_enough
 
     def answers(self, conversation_id: str, items: Sequence[Resolved], now: float) -> list[str]:
         """Go on past a gap as the server says. Gives the message_ids that came with the answer and are kept now."""
@@ -284,10 +289,7 @@ def _has_content(envelope: Envelope) -> bool:
 
 
 def _verdict(item: Resolved, lane: Lane) -> Verdict:
-    """A committed seq is waited for. One that the server has emptied, or of which a former member hears nothing, only as
-    long as it might still be on its way."""
-    if item.state == NO_MEMBER:
-        return Verdict.NOT_FOR_YOU if lane.asked_enough else Verdict.COMMITTED
+    """A committed seq is waited for; one that the server has emptied only as long as it might still be on its way."""
     if item.state in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item.state)
     emptied = item.envelope is not None and not _has_content(item.envelope)

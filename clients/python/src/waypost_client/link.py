@@ -16,8 +16,9 @@ from .connection import MSGPACK, Connection, Frame
 from .errors import ConnectedElsewhere, Disconnected, Refused, SignedOut, Unreachable
 from .events import CaughtUp, Connected, ConnectionLost, Degraded, DevicesChanged, Live, Receipt, Typing
 from .inbox import Inbox
-from .ordering import NO_MEMBER
+from .ordering import Verdict
 from .outbox import Outgoing
+from .partings import Partings
 from .state import State
 from .values import Envelope, Resolved, Sent
 
@@ -58,6 +59,7 @@ class Link:
         self._subprotocol = subprotocol
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
+        self._partings = Partings()
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -131,6 +133,7 @@ class Link:
     async def _serve(self, connection: Connection) -> None:
         self._clock.set(connection.ready.server_time)
         self._connection = connection
+        self._partings.connected()
         self._connected.set()
         self._tell(Connected())
         await self._send_reads(connection)
@@ -159,6 +162,7 @@ class Link:
 
     def _notice(self, connection: Connection, frame: Frame) -> None:
         if frame["type"] == "queue_empty":
+            self._partings.caught_up()
             self._errand(self._catch_up(connection))
         if frame["type"] == "prekeys_low":
             self._errand(self._top_up(frame.get("count")))
@@ -199,17 +203,27 @@ class Link:
             query = {"from": first, "to": last}
             answer = await self._api.call("GET", f"conversations/{conversation_id}/resolve", _Resolution, query=query)
             items = answer.items
+            self._partings.admitted(conversation_id)
         except Refused as refusal:
             if refusal.code != "NOT_FOUND":
                 return
-            # Not a member any more. What was said before is still on its way by mailbox.
-            items = tuple(Resolved(seq=seq, state=NO_MEMBER) for seq in range(first, last + 1))
+            items = self._of_a_former_member(connection, conversation_id, first, last)
         except Unreachable:
             return
         kept = self._inbox.answers(conversation_id, items, asyncio.get_running_loop().time())
         if kept:
             await self._acknowledge(connection, kept)
         self._moved()
+
+    def _of_a_former_member(
+        self, connection: Connection, conversation_id: str, first: int, last: int
+    ) -> tuple[Resolved, ...]:
+        """What was said before one left is waited for as long as it may come; after a while a new connection is to tell."""
+        is_over = self._partings.refused(conversation_id)
+        if not is_over and self._inbox.asked_enough(conversation_id) and self._partings.only_a_new_connection_tells:
+            connection.hang_up()
+        state = Verdict.NOT_FOR_YOU if is_over else Verdict.COMMITTED
+        return tuple(Resolved(seq=seq, state=state) for seq in range(first, last + 1))
 
     async def _look_after_keys(self) -> None:
         with contextlib.suppress(Unreachable):

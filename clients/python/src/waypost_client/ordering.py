@@ -22,8 +22,6 @@ class Verdict(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-# What a client says to itself instead, of a conversation whose resolutions it is refused.
-NO_MEMBER = "no_member"
 SKIPPED = (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE)
 
 
