@@ -75,7 +75,7 @@ class Mad:
         if device is None:
             return
         session = Session("mad", self._rng.choice([JSON, MSGPACK]), lambda _, frame: self._hear(frame), lambda _: None)
-        self._scene.sessions.add(session)
+        self._scene.watch(session)
         await session.open(self._scene.next_url(), await device.access_token())
         try:
             until = time.monotonic() + self._rng.uniform(2, 15)

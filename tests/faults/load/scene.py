@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +61,13 @@ class Scene:
         self.is_living = False
         self.retired: list[Device] = []
         # All that may still have a connection, so that none is left at the end.
-        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self.sessions: set[Session] = set()
         self._urls = itertools.cycle(plan.urls)
         self._calls = itertools.count(1)
+
+    def watch(self, session: Session) -> None:
+        """It is about to connect. A connection that nobody reads is held by nobody else, and would be collected unclosed."""
+        self.sessions = {each for each in self.sessions if not each.is_disconnected} | {session}
 
     def record(self, event: AnyEvent) -> None:
         self.history.write(event)

@@ -68,6 +68,11 @@ class Session:
         return self._wire
 
     @property
+    def is_disconnected(self) -> bool:
+        """Whether it was connected, and nothing of that is left."""
+        return self._wire is not None and self._wire.is_disconnected
+
+    @property
     def is_usable(self) -> bool:
         return self.is_ready and not self.ended.is_set() and not self.wire.is_closed
 

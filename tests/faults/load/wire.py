@@ -52,6 +52,11 @@ class Wire(asyncio.BufferedProtocol):
     def is_closed(self) -> bool:
         return self._on_closed is None or self._transport is None or self._transport.is_closing()
 
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the connection is gone; one that the client has only forgotten is not."""
+        return self._transport is not None and self._transport.is_closing()
+
     def send(self, payloads: Iterable[bytes]) -> None:
         """Send each payload as one frame, all in one write; before the handshake's answer it waits. Nothing happens on a closed wire."""
         data = b"".join([frame(self._opcode, payload) for payload in payloads])
