@@ -22,6 +22,8 @@ from conversations.entries import LogEntry
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10
+# What a finisher could not deposit is left alone for so long, and is then anybody's.
+RELEASED_SECONDS = 1
 # Read and written again in a fraction of the lease.
 LARGEST_CLAIM_BYTES = 8 * 1024 * 1024
 # How long a row that was set aside is left alone: longer each time. CLAIM takes a claim of more than an hour for a wrong clock's.
@@ -50,6 +52,12 @@ SET failures = LEAST(o.failures + 1, 100), claimed_until = clock_timestamp() + m
 FROM unnest(%s::uuid[], %s::bigint[]) AS d (conversation_id, seq)
 WHERE o.conversation_id = d.conversation_id AND o.seq = d.seq
 RETURNING o.conversation_id, o.seq, o.failures
+"""
+# Whoever has claimed them meanwhile does what is idempotent.
+RELEASE = """
+UPDATE conversations_outbox o SET claimed_until = clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::uuid[], %s::bigint[]) AS d (conversation_id, seq)
+WHERE o.conversation_id = d.conversation_id AND o.seq = d.seq AND o.failures = 0
 """
 TAKE_UP_AGAIN = "UPDATE conversations_outbox SET claimed_until = clock_timestamp() WHERE failures > 0"
 # What was set aside may be deposited when its recipients' cursors have long moved on: theirs must not. Nobody else has to wait for it.
@@ -143,6 +151,13 @@ async def done(entries: Iterable[Key]) -> None:
     """These (conversation, seq) are in their store: forget their bundles."""
     keys = sorted(entries)
     await statements.run(DONE, [uuids(key[0] for key in keys), bigints(key[1] for key in keys)])
+
+
+async def release(entries: Iterable[Key]) -> None:
+    """These were claimed and are not deposited: in a moment any finisher may claim them, without waiting for the end of the lease."""
+    keys = sorted(entries)
+    columns = [uuids(key[0] for key in keys), bigints(key[1] for key in keys)]
+    await statements.run(RELEASE, [RELEASED_SECONDS, *columns])
 
 
 async def set_aside(entries: Iterable[Key], *, reason: str) -> None:

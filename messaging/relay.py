@@ -134,14 +134,14 @@ class Relay:
         finally:
             self._finishing = False
 
-    async def finish(self, entries: Sequence[LogEntry]) -> bool:
-        """Deposit what others have committed. Whether the store could be asked for all of it."""
+    async def finish(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
+        """Deposit what others have committed. What is left when the store could not be asked any more; nothing when all is done."""
         while entries:
             size = _deposit_size(entries)
             if not await self._deposit(entries[:size]):
-                return False
+                return entries
             entries = entries[size:]
-        return True
+        return entries
 
     async def drain(self) -> None:
         """Return when nothing committed here is still on its way to the store."""

@@ -156,6 +156,34 @@ async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_
     assert (await backlog.measure()).rows == 0
 
 
+async def test_what_a_finisher_could_not_deposit_waits_for_no_claim_to_end_and_is_tried_again_in_smaller_numbers(
+    relay: Relay,
+    store: MoodyStore,
+    told: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(finisher, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(finisher, "BATCH", 20)
+    monkeypatch.setattr(outbox, "LEASE_SECONDS", 600)
+    monkeypatch.setattr(outbox, "RELEASED_SECONDS", 0)
+    store.is_down = True
+    await commit(conversation, alice_phone, bob_phone, 60)
+    await expire_claims()
+    finishing = Finisher(relay)
+    task = asyncio.create_task(finishing.run())
+    await until(lambda: finishing._batch == 1)
+    store.is_down = False
+    await until(lambda: len(told) == 60)
+    finishing.stop()
+    await task
+    await relay.drain()
+    assert store.deposits == [1, 2, 4, 8, 16, 20, 9]
+    assert (await backlog.measure()).rows == 0
+
+
 async def test_a_finisher_takes_few_large_messages_at_once_and_one_at_least(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

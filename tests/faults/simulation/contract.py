@@ -103,6 +103,15 @@ async def nobody_claims_what_its_writer_has_just_claimed(party: Party) -> None:
     assert await outbox.claim(SOURCE, limit=10) == ([], [])
 
 
+async def what_was_released_is_anybodys_in_a_moment(party: Party) -> None:
+    await party.say(2)
+    await outbox.release([(party.group, 1), (party.group, 7)])
+    async with asyncio.timeout(outbox.RELEASED_SECONDS + 10):
+        while not (claimed := await outbox.claim(SOURCE, limit=10)).entries:  # noqa: ASYNC110  (asked again)
+            await asyncio.sleep(0.1)
+    assert [entry.seq for entry in claimed.entries] == [1]
+
+
 async def the_watermark_stands_at_the_oldest_undeposited_entry(party: Party) -> None:
     before = (await outbox.watermark(SOURCE, party.bob.user_id)).position
     await party.say()
@@ -240,6 +249,7 @@ SCENES: tuple[Scene, ...] = (
     a_send_gets_the_next_place_once,
     what_is_committed_waits_in_the_outbox_for_its_members_alone,
     nobody_claims_what_its_writer_has_just_claimed,
+    what_was_released_is_anybodys_in_a_moment,
     the_watermark_stands_at_the_oldest_undeposited_entry,
     the_watermark_stands_below_whoever_has_not_committed,
     what_was_set_aside_holds_back_its_recipients_only,

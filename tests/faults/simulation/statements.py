@@ -49,6 +49,15 @@ def done(server: Server, transaction: Transaction, *columns: Any) -> Rows:
     return []
 
 
+def release(server: Server, transaction: Transaction, seconds: float, *columns: Any) -> Rows:
+    server.xid(transaction)
+    for place in zip(*map(items, columns), strict=True):
+        row = server.tables.outbox.get(place)
+        if row is not None and not row.failures:
+            row.claimed_until_ms = server.clock_ms() + 1000 * seconds
+    return []
+
+
 def set_aside(server: Server, transaction: Transaction, first: float, longest: float, *columns: Any) -> Rows:
     server.xid(transaction)
     found: Rows = []
@@ -197,6 +206,7 @@ STATEMENTS = Statements(
         tallies.SENDERS: nothing,
         outbox.CLAIM: claim,
         outbox.DONE: done,
+        outbox.RELEASE: release,
         outbox.SET_ASIDE: set_aside,
         outbox.WATERMARK: watermark,
         outbox.OF_USER: of_user,
