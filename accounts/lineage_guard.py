@@ -133,6 +133,22 @@ async def _check_against(known: Mark | None, connection: psycopg.AsyncConnection
         raise Departed(sentence(reason))
 
 
+def require_known(cursor: Any) -> None:
+    """Raise StorageUnavailable unless what is given once only may be given on this connection of the synchronous road.
+
+    A connection that is newer than the last beat may lead to an earlier state of the server, which nobody has noticed yet.
+    """
+    guard.require()
+    if guard.is_serving:
+        # Before the server is asked: what is known a moment later may be newer than its answer.
+        known = guard.known
+        cursor.execute(LINEAGE)
+        reason = departure(Mark(*cursor.fetchone()[:4]), known) if known is not None else None
+        if reason is not None:
+            guard.refuse(sentence(reason))
+            raise StorageUnavailable
+
+
 async def read(connection: psycopg.AsyncConnection[Any]) -> tuple[Mark, bool]:
     """What PostgreSQL says of itself; and whether this run of the server has been compared with the message store by any process."""
     row = await (await connection.execute(LINEAGE)).fetchone()

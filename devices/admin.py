@@ -9,7 +9,8 @@ from django.http import HttpRequest
 
 from accounts.admin import PeopleAdmin
 from accounts.models import User
-from devices.models import Device, OneTimePrekey
+from devices import prekeys
+from devices.models import Device
 from devices.public_keys import fingerprint
 from devices.unlinking import block_user, revoke_device, unblock_user
 
@@ -120,7 +121,8 @@ class DeviceAdmin(DeviceModelAdmin):
     @admin.display(description="one-time prekeys left")
     def one_time_prekeys(self, device: Device) -> int:
         """How many, not which."""
-        return OneTimePrekey.objects.filter(device=device).count()
+        left = prekeys.count(device.pk)
+        return left.curve + left.pq
 
     @admin.action(description="Revoke: unlink for good, end its tokens, close its socket", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:

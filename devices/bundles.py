@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 
+from accounts import lineage_guard
 from accounts.limits import Limit, WithoutRedis, require, spend
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import NotFound
@@ -14,13 +15,10 @@ from devices.current import CurrentDevice
 from devices.holdings import active_devices
 from devices.models import Device, OneTimePrekey, SignedPrekey
 from devices.public_keys import Prekey
-from devices.signals import prekeys_low
+from devices.signals import ask_for_prekeys
 
 PER_CALLER = Limit("BUNDLES_PER_10_MIN", 600, WithoutRedis.REFUSE)
 PER_TARGET = Limit("BUNDLES_PER_TARGET_HOUR", 3600, WithoutRedis.REFUSE)
-
-# A device with fewer one-time prekeys than this is asked for more.
-LOW_POOL = 20
 
 # Shared with other readers, not with a new installation of the device: identity and prekeys of a bundle belong together.
 _HOLD = "SELECT id FROM devices_device WHERE id = ANY(%s) AND active ORDER BY id FOR SHARE"
@@ -38,13 +36,13 @@ class Bundle:
 
 
 def bundles_of_device(caller: CurrentDevice, user_id: UUID, device_id: int) -> Sequence[Bundle]:
-    """The bundle of one device. Raises NotFound, or RateLimited."""
+    """The bundle of one device. Raises NotFound, RateLimited or StorageUnavailable."""
     devices = [device for device in active_devices(user_id) if device.pk == device_id]
     return _hand_out(caller, devices)
 
 
 def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
-    """Bundles of all devices of the user, save the caller itself. Raises NotFound, or RateLimited for one of them: then nothing is taken."""
+    """Bundles of all devices of the user, save the caller itself. Raises NotFound, or RateLimited for one of them: then nothing is taken; or StorageUnavailable."""
     devices = active_devices(user_id)
     if user_id == caller.user_id:
         others = [device for device in devices if device.pk != caller.device_id]
@@ -70,22 +68,23 @@ def _spend_limits(caller: CurrentDevice, device_ids: Sequence[int]) -> None:
 
 def _take(device_ids: Sequence[int]) -> Sequence[Bundle]:
     with connection.cursor() as cursor:
+        lineage_guard.require_known(cursor)
         cursor.execute(_HOLD, [list(device_ids)])
     devices = list(Device.objects.filter(pk__in=device_ids, active=True).order_by("pk"))
     if not devices:
         raise NotFound
     held = [device.pk for device in devices]
     signed, taken = prekeys.signed_prekeys(held), prekeys.take(held)
-    for device in devices:
-        _announce_low_pool(device)
+    _ask_for_more(devices)
     return [_bundle(device, signed, taken) for device in devices]
 
 
-def _announce_low_pool(device: Device) -> None:
-    left = prekeys.count(device.pk)
-    if left.curve < LOW_POOL:
-        facts = {"user_id": device.user_id, "device_id": device.pk, "count": left.curve, "pq_count": left.pq}
-        transaction.on_commit(lambda: prekeys_low.send_robust(sender=Device, **facts))
+def _ask_for_more(devices: Sequence[Device]) -> None:
+    counts = prekeys.counts([device.pk for device in devices])
+    for device in devices:
+        left = counts[device.pk]
+        if prekeys.is_low(device, left):
+            ask_for_prekeys(device.pk, count=left.curve, pq_count=left.pq)
 
 
 def _bundle(device: Device, signed: dict[tuple[int, str], Prekey], taken: dict[tuple[int, str], Prekey]) -> Bundle:

@@ -48,7 +48,7 @@ def unlink(device: Device) -> None:
     prekeys.forget(device)
     device.active = device.is_primary = False
     device.unlinked_at = timezone.now()
-    device.save(update_fields=["active", "is_primary", "unlinked_at", "highest_prekey_id", "highest_pq_prekey_id"])
+    device.save(update_fields=["active", "is_primary", "unlinked_at", *prekeys.POOL_FIELDS])
     tokens.end(device)
     note_change(device, Reason.UNLINKED)
 

@@ -4,6 +4,7 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -43,6 +44,9 @@ class Device(models.Model):
     # The highest key_id ever uploaded, per kind: one at or below it is never put into the pool again.
     highest_prekey_id = models.IntegerField(default=-1, db_default=-1)
     highest_pq_prekey_id = models.IntegerField(default=-1, db_default=-1)
+    # The era in which that was last true: in a later one nobody knows how high they came, and what was handed out (see `prekeys`). 0: no era yet.
+    prekeys_era = models.IntegerField(default=0, db_default=0)
+    pq_prekeys_era = models.IntegerField(default=0, db_default=0)
     # Nothing is put into a full mailbox: the device is told of a gap instead, until it has drained. What waits in it is counted roughly.
     mailbox_full = models.BooleanField(default=False, db_default=False)
     pending_rows = models.BigIntegerField(default=0, db_default=0)
@@ -99,7 +103,7 @@ class TokenPair(models.Model):
 
 
 class SignedPrekey(models.Model):
-    """A prekey that stays until it is replaced, one of each kind per device."""
+    """A prekey that stays until it is replaced, one of each kind per device. `former`: digests of those it has replaced, newest first."""
 
     class Kind(models.TextChoices):
         SIGNED = "signed"
@@ -111,6 +115,7 @@ class SignedPrekey(models.Model):
     key_id = models.IntegerField()
     public_key = models.BinaryField()
     signature = models.BinaryField(max_length=64)
+    former = ArrayField(models.BinaryField(max_length=32), default=list, db_default=[])
 
     class Meta:
         db_table = "devices_signed_prekey"
@@ -121,7 +126,7 @@ class SignedPrekey(models.Model):
 
 
 class OneTimePrekey(models.Model):
-    """A prekey that is handed out once. Handing out is the deletion of this row."""
+    """A prekey that is handed out once. Handing out is the deletion of this row. One of an earlier era than the present is never handed out."""
 
     class Kind(models.TextChoices):
         CURVE = "curve"

@@ -10,16 +10,23 @@ from devices.current import CurrentDevice
 from devices.models import Device, SignedPrekey
 from devices.prekeys import PoolCount
 from devices.public_keys import Prekey
+from devices.signals import ask_for_prekeys
 from devices.uploads import Upload, require_valid
 
 
 def upload(caller: CurrentDevice, keys: Upload) -> PoolCount:
-    """Keep the caller's keys. Raises InvalidSignature, and keeps none, when one of them is not valid."""
+    """Keep the caller's keys. Raises InvalidSignature, and keeps none, when one of them is not valid.
+
+    The first one-time prekeys of an era are not kept (see `prekeys`): then the device is asked for more at once.
+    """
     with short_transaction():
         device = _lock(caller)
         require_valid(keys, bytes(device.identity_key))
-        prekeys.store(device, keys)
-        return prekeys.count(device.pk)
+        is_left_out = prekeys.store(device, keys)
+        left = prekeys.count(device.pk)
+        if is_left_out:
+            ask_for_prekeys(device.pk, count=left.curve, pq_count=left.pq)
+        return left
 
 
 def is_same(caller: CurrentDevice, digest: bytes) -> bool:

@@ -14,7 +14,7 @@ from accounts.registering import lock_or_create_user
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import DeviceLimit
 from accounts.wire.scalars import write_day
-from devices import holdings, prekeys, tokens
+from devices import eras, holdings, prekeys, tokens
 from devices.models import Device
 from devices.public_keys import require_curve_key
 from devices.signals import Reason, announce
@@ -69,6 +69,7 @@ def _again(device: Device, new: NewDevice) -> Device:
         # Rises with every installation: the log knows by it that what it told the former one has to be told again.
         device.mailbox_from = max(_oldest_open_position(), device.mailbox_from + 1)
         device.mailbox_full, device.pending_rows, device.pending_bytes = False, 0, 0
+    prekeys.forget_former(device)
     is_changed = is_reinstalled or device.registration_id != new.registration_id
     _describe(device, new)
     device.linked_by = None
@@ -87,6 +88,7 @@ def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Dev
         user=user, device_uuid=new.device_uuid, device_number=holdings.next_number(user.pk), is_primary=True
     )
     _describe(device, new)
+    eras.skip_device_ids()
     device.save()
     prekeys.store(device, new.keys)
     holdings.note_change(device, Reason.REGISTERED)

@@ -9,7 +9,7 @@ from django.dispatch import Signal
 # Sent with user_id: UUID, device_id: int, reason: Reason.
 device_changed = Signal()
 
-# Sent with user_id: UUID, device_id: int, count: int, pq_count: int, when a bundle left the device's pool low.
+# Sent with device_id: int, count: int, pq_count: int, when a bundle left the device's pools low, or an era began with them empty.
 prekeys_low = Signal()
 
 
@@ -23,6 +23,12 @@ class Reason(enum.StrEnum):
     LOGGED_OUT = "logged_out"
     BLOCKED = "blocked"
     TOKEN_REUSE = "token_reuse"  # noqa: S105  (a reason, not a secret)
+
+
+def ask_for_prekeys(device_id: int, *, count: int, pq_count: int) -> None:
+    """Send `prekeys_low` when the running transaction has committed."""
+    facts = {"device_id": device_id, "count": count, "pq_count": pq_count}
+    transaction.on_commit(lambda: prekeys_low.send_robust(sender=None, **facts))
 
 
 def announce(user_id: UUID, device_id: int, reason: Reason) -> None:

@@ -193,6 +193,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._put(self._ready(session, ref))
         if self._runtime.condition.away:
             self._put(frames.DegradedFrame(stores=self._runtime.condition.away))
+        if session.wants_prekeys:
+            self._put(frames.PrekeysLowFrame(count=0, pq_count=0))
         hints.close(session.device_id, Close(close_codes.CONNECTED_ELSEWHERE, session.conn_id))
         self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
         self._listening.start()
@@ -248,16 +250,18 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._leave(close.code)
 
     async def _check_session(self, session: Session) -> None:
-        """Close the socket of a device that is revoked or connected elsewhere, also when no hint said so."""
+        """Close the socket of a device that is revoked or connected elsewhere, also when no hint said so; ask for the prekeys of a new era."""
         while True:
             await is_set_within(self._is_doubtful, about(CHECK_SECONDS))
             self._is_doubtful.clear()
             try:
-                code = await sessions.closing_code(session)
+                standing = await sessions.standing(session)
             except StorageUnavailable:
                 continue
-            if code is not None:
-                self._leave(code)
+            if standing.closing_code is not None:
+                self._leave(standing.closing_code)
+            elif standing.wants_prekeys:
+                self._put(frames.PrekeysLowFrame(count=0, pq_count=0))
 
     def _leave(self, code: int, reason: str = "") -> None:
         """Close the socket, and be nobody's ears from now on: a dead connection takes its time to close, and its device may be elsewhere."""

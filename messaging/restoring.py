@@ -10,7 +10,8 @@ from django.db import connection, transaction
 from accounts import clocks
 from accounts.lineage import Mark
 from accounts.lineage_guard import BEAT, LINEAGE, RAISE_ERA
-from devices.restoring import forget_one_time_prekeys, skip_device_ids
+from devices.eras import skip_device_ids
+from devices.restoring import forget_one_time_prekeys
 from messaging.envelopes import Heartbeat
 from messaging.heart import complaint_about, heartbeat_of
 from messaging.store import close_message_store, local_dc, message_store

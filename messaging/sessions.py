@@ -5,20 +5,24 @@ from uuid import UUID
 import msgspec
 
 from accounts import statements
+from accounts.positions import ERA
 from accounts.wire.refusals import InvalidToken
 from messaging import close_codes
 
-OPEN = """
+# Whether the device's one-time prekeys are void, because they are of an earlier era (see `devices.prekeys`).
+VOID = f"(prekeys_era NOT IN (0, {ERA}) OR (highest_pq_prekey_id >= 0 AND pq_prekeys_era NOT IN (0, {ERA})))"
+OPEN = f"""
 UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = (now() AT TIME ZONE 'UTC')::date
 WHERE id = %s AND active
-RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint, COALESCE((extract(epoch FROM tokens_since) * 1000000)::bigint, 0)
-"""
+RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint, COALESCE((extract(epoch FROM tokens_since) * 1000000)::bigint, 0),
+          {VOID}
+"""  # noqa: S608  (constants)
 # A device that has signed out has no tokens left; one that has signed in again has others since.
-STATE = """
+STATE = f"""
 SELECT d.conn_id, d.active AND u.is_active AND EXISTS (SELECT FROM devices_token_pair t WHERE t.device_id = d.id),
-       COALESCE((extract(epoch FROM d.tokens_since) * 1000000)::bigint, 0)
+       COALESCE((extract(epoch FROM d.tokens_since) * 1000000)::bigint, 0), {VOID}
 FROM devices_device d JOIN accounts_user u ON u.id = d.user_id WHERE d.id = %s
-"""
+"""  # noqa: S608  (constants)
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -31,6 +35,15 @@ class Session(msgspec.Struct, frozen=True):
     mailbox_from: int
     created_ms: int
     tokens_since_us: int = 0
+    wants_prekeys: bool = False
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How it is with an open socket: the code to close it with, if what let it in is revoked or its device has a newer one; and whether its
+    one-time prekeys have become void."""
+
+    closing_code: int | None
+    wants_prekeys: bool
 
 
 async def open_session(user_id: UUID, device_id: int, device_number: int) -> Session:
@@ -41,9 +54,10 @@ async def open_session(user_id: UUID, device_id: int, device_number: int) -> Ses
     return Session(user_id, device_id, device_number, *rows[0])
 
 
-async def closing_code(session: Session) -> int | None:
-    """The code to close this socket with, when what let it in is revoked or its device has a newer one; None: it may stay. Raises StorageUnavailable."""
-    [[conn_id, is_active, tokens_since_us]] = await statements.rows(STATE, [session.device_id]) or [[0, False, 0]]
+async def standing(session: Session) -> Standing:
+    """Raises StorageUnavailable."""
+    [row] = await statements.rows(STATE, [session.device_id]) or [[0, False, 0, False]]
+    conn_id, is_active, tokens_since_us, wants_prekeys = row
     if not is_active or tokens_since_us != session.tokens_since_us:
-        return close_codes.UNAUTHENTICATED
-    return close_codes.CONNECTED_ELSEWHERE if conn_id > session.conn_id else None
+        return Standing(close_codes.UNAUTHENTICATED, wants_prekeys)
+    return Standing(close_codes.CONNECTED_ELSEWHERE if conn_id > session.conn_id else None, wants_prekeys)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,6 +11,7 @@ import pytest
 
 from accounts.positions import TIMELINE
 from chatproject.launcher.postgres import PostgresServer
+from devices import prekeys
 
 
 @pytest.fixture
@@ -52,13 +53,50 @@ def test_a_promoted_standby_is_on_the_next_timeline_at_once_and_the_same_cluster
     with psycopg.connect(primary.url, autocommit=True) as one, psycopg.connect(standby.url, autocommit=True) as other:
         before = one.execute(facts).fetchone()
         assert before
-        assert other.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
-        other.execute("SELECT pg_promote(false)")
-        deadline = time.monotonic() + 30
-        while other.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        promote(other)
         assert other.execute(facts).fetchone() == (before[0] + 1, before[1])
+
+
+POOL = f"""
+CREATE TABLE accounts_era (added integer);
+INSERT INTO accounts_era VALUES (0);
+CREATE TABLE devices_device (id bigint, prekeys_era integer, pq_prekeys_era integer);
+INSERT INTO devices_device SELECT 1001, {TIMELINE}, {TIMELINE};
+CREATE TABLE devices_one_time_prekey (id bigserial, device_id bigint, kind text, key_id integer, public_key bytea, signature bytea);
+INSERT INTO devices_one_time_prekey (device_id, kind, key_id, public_key) SELECT 1001, 'curve', n, '' FROM generate_series(1, 3) n;
+"""  # noqa: S608  (constants)
+
+
+def test_a_promoted_standby_hands_out_no_prekey_that_the_former_primary_may_hand_out(
+    primary: PostgresServer, standby: PostgresServer
+) -> None:
+    def take(server: psycopg.Connection) -> list[int]:
+        return [row[2] for row in server.execute(prekeys._TAKE.encode(), [[1001]])]
+
+    with psycopg.connect(primary.url, autocommit=True) as one, psycopg.connect(standby.url, autocommit=True) as other:
+        one.execute(POOL.encode())
+        copied = "SELECT pg_current_wal_lsn() <= replay_lsn FROM pg_stat_replication"
+        wait_for(lambda: one.execute(copied).fetchone() == (True,))
+        assert take(one) == [1]
+        promote(other)
+        assert other.execute("SELECT count(*) FROM devices_one_time_prekey").fetchone() != (0,)
+        assert take(other) == [], "whether it knows that the first is gone or not"
+        assert take(one) == [2]
+        other.execute(f"UPDATE devices_device SET prekeys_era = {TIMELINE}".encode())  # noqa: S608  (constants)
+        assert take(other) != [], "and of this era it does"
+
+
+def promote(standby: psycopg.Connection) -> None:
+    assert standby.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+    standby.execute("SELECT pg_promote(false)")
+    wait_for(lambda: standby.execute("SELECT pg_is_in_recovery()").fetchone() == (False,))
+
+
+def wait_for(came: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not came():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_an_ordinary_role_may_ask(primary: PostgresServer) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import TestCase
 
-from devices.models import OneTimePrekey
+from devices.models import OneTimePrekey, SignedPrekey
+from devices.signals import prekeys_low
 from tests.cast import Answer, Installation, b64
 
 pytestmark = pytest.mark.django_db
@@ -182,6 +184,58 @@ def test_the_signed_prekey_is_replaced(alice_phone: Installation, bob_phone: Ins
     assert fetch(alice_phone, bob_phone).body["devices"][0]["signed_prekey"] == fresh
     forged = Installation().keys.signed_prekey(78)
     assert bob_phone.http.put("keys/signed", {"signed_prekey": forged}).body["field"] == "signed_prekey.signature"
+
+
+def test_a_signed_prekey_that_was_replaced_does_not_come_back(
+    alice_phone: Installation, bob_phone: Installation
+) -> None:
+    """A request that was delayed on its way, or recorded and said again by somebody."""
+    first, second = bob_phone.keys.signed_prekey(77), bob_phone.keys.signed_prekey(78)
+    for prekey in (first, second, first, second):
+        assert bob_phone.http.put("keys/signed", {"signed_prekey": prekey}).status == 204
+        assert bob_phone.http.put("keys", {"last_resort_prekey": prekey}).status == 200
+    assert fetch(alice_phone, bob_phone).body["devices"][0]["signed_prekey"] == second
+    kept = SignedPrekey.objects.filter(device_id=bob_phone.device_id)
+    assert {row.kind: row.key_id for row in kept} == {"signed": 78, "last_resort": 78}
+
+
+def test_a_device_that_signs_in_once_more_may_go_back_to_a_former_key(
+    alice_phone: Installation, bob_phone: Installation
+) -> None:
+    """Restored from a backup of its own, it has the private side of no other."""
+    first, second = bob_phone.keys.signed_prekey(77), bob_phone.keys.signed_prekey(78)
+    for prekey in (first, second):
+        bob_phone.http.put("keys/signed", {"signed_prekey": prekey})
+    bob_phone.register(signed_prekey=first)
+    assert fetch(alice_phone, bob_phone).body["devices"][0]["signed_prekey"] == first
+
+
+def test_a_former_signed_prekey_is_known_for_many_rotations(bob_phone: Installation) -> None:
+    signed = [bob_phone.keys.signed_prekey(number) for number in range(100, 134)]
+    for prekey in signed:
+        bob_phone.http.put("keys/signed", {"signed_prekey": prekey})
+    bob_phone.http.put("keys/signed", {"signed_prekey": signed[2]})
+    row = SignedPrekey.objects.get(device_id=bob_phone.device_id, kind="signed")
+    assert (row.key_id, len(row.former)) == (133, 32)
+
+
+def test_a_device_with_few_post_quantum_prekeys_is_asked_for_more(alice_phone: Installation, services: None) -> None:
+    bob = Installation()
+    bob.register(prekeys=30, pq_prekeys=[bob.keys.pq_prekey(number) for number in range(2)])
+    carol = Installation().register(prekeys=30)
+    heard: list[tuple[str, int, int]] = []
+
+    def hear(*, device_id: int, count: int, pq_count: int, **_: Any) -> None:
+        heard.append((str(device_id), count, pq_count))
+
+    prekeys_low.connect(hear)
+    try:
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            fetch(alice_phone, bob)
+            fetch(alice_phone, carol)
+    finally:
+        prekeys_low.disconnect(hear)
+    assert heard == [(bob.device_id, 29, 1)], "who has none is not asked for them"
 
 
 def test_a_client_sees_whether_the_server_has_its_keys(services: None) -> None:

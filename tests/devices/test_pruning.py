@@ -53,7 +53,7 @@ async def test_a_socket_of_a_device_whose_tokens_have_all_expired_stays_open(ali
     session = await sessions.open_session(device.user_id, device.pk, device.device_number)
     await sync_to_async(expire)(alice_phone)
     await chores.do(TOKENS, free)
-    assert await sessions.closing_code(session) is None
+    assert (await sessions.standing(session)).closing_code is None
 
 
 async def test_a_replaced_pair_that_has_not_expired_still_betrays_a_theft(alice_phone: Installation) -> None:

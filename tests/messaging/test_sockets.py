@@ -12,6 +12,7 @@ import websockets
 from asgiref.sync import sync_to_async
 
 from accounts.ids import uuid7
+from devices.models import Device
 from messaging import consumers, mailboxes, window
 from tests.cast import Installation, b64
 from tests.messaging.conftest import Connect
@@ -366,3 +367,23 @@ async def test_a_device_whose_prekeys_run_low_is_asked_for_more(
         assert fetched.status == 200
         assert (await bob.expect("prekeys_low"))["count"] == 9
         await alice.nothing("prekeys_low")
+
+
+async def test_a_device_whose_prekeys_are_of_an_earlier_era_is_asked_for_others(
+    connect: Connect, alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a promotion, while it is connected and when it comes back; whoever has uploaded since is left alone."""
+    monkeypatch.setattr(consumers, "CHECK_SECONDS", 0.1)
+    async with connect(bob_phone) as bob, connect(alice_phone) as alice:
+        await Device.objects.filter(pk=bob_phone.device_id).aupdate(prekeys_era=10_000)
+        asked = await bob.expect("prekeys_low")
+        assert (asked["count"], asked["pq_count"]) == (0, 0)
+        await alice.nothing("prekeys_low")
+    monkeypatch.setattr(consumers, "CHECK_SECONDS", 30)
+    async with connect(bob_phone) as bob:
+        await bob.expect("prekeys_low", count=0)
+        await sync_to_async(bob_phone.http.put)("keys", {"one_time_prekeys": [bob_phone.keys.prekey()]})
+        await bob.expect("prekeys_low", count=0)
+    async with connect(bob_phone) as bob:
+        await bob.expect("queue_empty")
+        await bob.nothing("prekeys_low")

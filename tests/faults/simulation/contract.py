@@ -238,10 +238,11 @@ async def a_log_is_seen_within_the_stays_of_its_reader(party: Party) -> None:
 async def the_newest_socket_of_a_device_wins(party: Party) -> None:
     bob = party.bob
     first = await sessions.open_session(bob.user_id, bob.device_id, bob.number)
-    assert await sessions.closing_code(first) is None
+    assert (await sessions.standing(first)).closing_code is None
     second = await sessions.open_session(bob.user_id, bob.device_id, bob.number)
     assert second.conn_id > first.conn_id
-    assert (await sessions.closing_code(first), await sessions.closing_code(second)) == (4409, None)
+    standings = [await sessions.standing(session) for session in (first, second)]
+    assert [(standing.closing_code, standing.wants_prekeys) for standing in standings] == [(4409, False), (None, False)]
 
 
 Scene = Callable[[Party], Awaitable[None]]

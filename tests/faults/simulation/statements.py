@@ -154,12 +154,12 @@ def open_session(server: Server, transaction: Transaction, device_id: int) -> Ro
         return []
     server.xid(transaction)
     device.conn_id = server.connection_number()
-    return [(device.conn_id, device.mailbox_from, device.created_ms, 0)]
+    return [(device.conn_id, device.mailbox_from, device.created_ms, 0, False)]
 
 
 def session_state(server: Server, _: Transaction, device_id: int) -> Rows:
     device = server.tables.devices.get(device_id)
-    return [] if device is None else [(device.conn_id, device.active and device.tokens, 0)]
+    return [] if device is None else [(device.conn_id, device.active and device.tokens, 0, False)]
 
 
 def known_to(server: Server, _: Transaction, message_ids: Sequence[int], device_id: int, user_id: UUID) -> Rows:
