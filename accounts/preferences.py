@@ -5,7 +5,7 @@ A key without a row has its default. Null is never stored: it stands for the def
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -81,14 +81,14 @@ def access(user_id: UUID, key: str) -> Setting:
     return Setting(key, _KNOWN[key].default)
 
 
-def change(user_id: UUID, values: dict[str, Any]) -> dict[str, Setting]:
+def change(user_id: UUID, values: Mapping[str, Any], *, field: str | None = None) -> dict[str, Setting]:
     """These settings, after the change; None puts the default back, or removes. All or none.
 
-    Raises NotFound for what is no key, InvalidRequest for a value a known key cannot have, TooLarge.
+    Raises NotFound for what is no key, TooLarge, and InvalidRequest for a value a known key cannot have; its `field` is the key if none is given.
     """
     for key, value in values.items():
         require_key(key)
-        _check(key, value)
+        _check(key, value, field or key)
     with short_transaction():
         # One change of a person's settings at a time: two at once might go past the number of keys.
         User.objects.select_for_update(no_key=True).get(pk=user_id)
@@ -101,11 +101,11 @@ def require_key(key: str) -> None:
         raise NotFound
 
 
-def _check(key: str, value: Any) -> None:
+def _check(key: str, value: Any, field: str) -> None:
     if _size(value) > LARGEST_VALUE:
         raise TooLarge(limit="value", max=LARGEST_VALUE)
     if value is not None and known(key) and not _KNOWN[key].is_valid(value):
-        raise InvalidRequest("This setting cannot have this value.", field="value")
+        raise InvalidRequest("This setting cannot have this value.", field=field)
 
 
 def _put(user_id: UUID, key: str, value: Any) -> Setting:

@@ -6,12 +6,13 @@ from pydantic import BaseModel, BeforeValidator
 
 from accounts.models import User
 from accounts.wire.requests import Changes, Fields
-from accounts.wire.scalars import Base64Of32, Base64Out, TimeOut, Uuid, UuidOut, shown_text, text
+from accounts.wire.scalars import Base64Of32, Base64Out, TimeOut, Uuid, UuidOut, shown_lines, shown_text, text
 
 MOST_LOOKUPS = 100
 
 Username = Annotated[str, text(3, 30, r"^[A-Za-z0-9_-]+$")]
 DisplayName = Annotated[str, text(2, 100), BeforeValidator(shown_text)]
+Bio = Annotated[str, text(0, 500), BeforeValidator(shown_lines)]
 
 
 class CodeRequest(Fields):
@@ -102,7 +103,7 @@ class ProfileChanges(Changes):
 
     display_name: DisplayName | None = None
     username: Username | None = None
-    bio: Annotated[str, text(0, 500)] | None = None
+    bio: Bio | None = None
     avatar: Uuid | None = None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from ninja import NinjaAPI
 
 from accounts.api import router as accounts
+from accounts.people_api import router as people
 from accounts.pin_api import router as pins
 from chatproject import errors, openapi
 from conversations.api import router as conversations
@@ -34,6 +35,7 @@ api = Api(
 errors.install(api)
 api.add_router(PREFIX, accounts)
 api.add_router(PREFIX, pins)
+api.add_router(PREFIX, people)
 api.add_router(PREFIX, devices)
 api.add_router(PREFIX, conversations)
 api.add_router(PREFIX, messaging)

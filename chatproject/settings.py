@@ -189,6 +189,7 @@ LIMITS: dict[str, list[int]] = {
         "PIN_HASHES_PER_MIN": [60],
         "ADMIN_LOGINS_PER_15_MIN": [10],
         "LOOKUPS_PER_15_MIN": [100],
+        "RELATIONSHIPS_PER_HOUR": [200],
         "BUNDLES_PER_10_MIN": [6],
         "BUNDLES_PER_TARGET_HOUR": [60],
         "HANDSHAKES_PER_MIN": [60],

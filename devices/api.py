@@ -117,7 +117,7 @@ def check_keys(request: DeviceRequest, body: Annotated[Digest, JsonBody()]) -> C
 @router.get("/keys/{user_id}/identities", response=IdentitiesOut, tags=["Keys"])
 def list_identities(request: DeviceRequest, user_id: Uuid) -> IdentitiesOut:
     """A person's devices and identity keys, for safety numbers. Takes no prekey."""
-    devices = holdings.active_devices(user_id)
+    devices = holdings.devices_seen_by(request.auth.user_id, user_id)
     if not devices:
         raise NotFound
     return IdentitiesOut(user_id=user_id, devices=[show_identity(device) for device in devices])

@@ -12,7 +12,7 @@ from accounts.transactions import short_transaction
 from accounts.wire.refusals import NotFound
 from devices import prekeys
 from devices.current import CurrentDevice
-from devices.holdings import active_devices
+from devices.holdings import devices_seen_by
 from devices.models import Device, OneTimePrekey, SignedPrekey
 from devices.public_keys import Prekey
 from devices.signals import ask_for_prekeys
@@ -37,13 +37,13 @@ class Bundle:
 
 def bundles_of_device(caller: CurrentDevice, user_id: UUID, device_id: int) -> Sequence[Bundle]:
     """The bundle of one device. Raises NotFound, RateLimited or StorageUnavailable."""
-    devices = [device for device in active_devices(user_id) if device.pk == device_id]
+    devices = [device for device in devices_seen_by(caller.user_id, user_id) if device.pk == device_id]
     return _hand_out(caller, devices)
 
 
 def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
     """Bundles of all devices of the user, save the caller itself. Raises NotFound, or RateLimited for one of them: then nothing is taken; or StorageUnavailable."""
-    devices = active_devices(user_id)
+    devices = devices_seen_by(caller.user_id, user_id)
     if user_id == caller.user_id:
         others = [device for device in devices if device.pk != caller.device_id]
         return _hand_out(caller, others) if others else []

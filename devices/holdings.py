@@ -7,10 +7,10 @@ same lock order (people before conversations), sees each list before or after a 
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import Exists, F
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Relationship, User
 from accounts.wire.refusals import NotFound
 from devices import prekeys, tokens
 from devices.models import Device
@@ -27,6 +27,12 @@ def lock_holder(user_id: UUID) -> User:
 def active_devices(user_id: UUID) -> Sequence[Device]:
     """The person's devices, oldest first."""
     return list(Device.objects.filter(user_id=user_id, active=True).order_by("pk"))
+
+
+def devices_seen_by(caller_id: UUID, user_id: UUID) -> Sequence[Device]:
+    """The person's devices as the caller may see them: none of somebody who blocks the caller. It takes as long as for nobody at all."""
+    blocking = Relationship.objects.filter(user_id=user_id, other_id=caller_id, stance=Relationship.Stance.BLOCKING)
+    return list(Device.objects.filter(~Exists(blocking), user_id=user_id, active=True).order_by("pk"))
 
 
 def access_own_device(user_id: UUID, device_id: int) -> Device:

@@ -20,8 +20,12 @@ GREATEST_DEC = 2**63 - 1
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DEC = re.compile(r"[1-9][0-9]{0,18}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-# Embedding and isolating controls: they turn the text around a name into something else.
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Embedding, isolating and marking controls: they turn the text around a name into something else.
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Nothing is seen of these: two names would look alike. The joiners of emoji and of Persian are not among them.
+_INVISIBLE = frozenset("\u00ad\u180e\u200b\u2060\ufeff")
+# Control characters, and the two separators that end a line.
+_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 
 
 def parse_uuid(value: object) -> UUID:
@@ -88,10 +92,23 @@ def exactly(size: int) -> BeforeValidator:
 
 
 def shown_text(value: object) -> object:
-    """Text that others see beside their own: no control characters, nothing that reverses what stands around it."""
-    if isinstance(value, str) and any(unicodedata.category(char) == "Cc" or char in _BIDI_CONTROLS for char in value):
+    """Text that others see beside their own, in normal form C: not blank, no control characters, nothing that reverses what stands around it."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        raise _refused(kind="text", sentence="must not be blank")
+    return _composed(value, value)
+
+
+def shown_lines(value: object) -> object:
+    """The same with line ends (U+000A) in it, and possibly empty."""
+    return _composed(value, value.replace("\n", "")) if isinstance(value, str) else value
+
+
+def _composed(value: str, judged: str) -> str:
+    if any(char in _BIDI_CONTROLS or char in _INVISIBLE or unicodedata.category(char) in _CONTROLS for char in judged):
         raise _refused(kind="text", sentence="must not contain control characters")
-    return value
+    return unicodedata.normalize("NFC", value)
 
 
 def _refused(kind: str, sentence: str) -> PydanticCustomError:

@@ -1,0 +1,38 @@
+"""Whether two kinds of request can be told apart by the time they take.
+
+The rank-sum test of Mann and Whitney (Annals of Mathematical Statistics 18, 1947), as an effect: how likely a request of one kind takes longer than
+one of the other. One half means that time says nothing. What a machine does beside the test spoils single batches, in either direction; a leak
+shows in every one.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+BATCH = 40
+BATCHES = 6
+# An unfair coin of 3 to 1 would take somebody who asks often a few dozen requests to notice.
+LARGEST_EFFECT = 0.25
+
+
+def come_from_one_distribution(one: Callable[[], object], other: Callable[[], object]) -> bool:
+    """Whether in one of a few batches the times of the two calls cannot be told apart."""
+    return any(abs(superiority(*_measured(one, other)) - 0.5) < LARGEST_EFFECT / 2 for _ in range(BATCHES))
+
+
+def superiority(one: Sequence[float], other: Sequence[float]) -> float:
+    """How often a value of the first is larger than one of the second (ties count half): U / (n1 · n2)."""
+    wins = sum((a > b) + 0.5 * (a == b) for a in one for b in other)
+    return wins / (len(one) * len(other))
+
+
+def _measured(one: Callable[[], object], other: Callable[[], object]) -> tuple[list[float], list[float]]:
+    """Times of both, in random order: what drifts meets both alike."""
+    calls = [0, 1] * BATCH
+    random.shuffle(calls)
+    times: tuple[list[float], list[float]] = ([], [])
+    for which in calls:
+        began = time.perf_counter()
+        (one, other)[which]()
+        times[which].append(time.perf_counter() - began)
+    return times
