@@ -22,6 +22,7 @@ class Head(msgspec.Struct):
     next_seq: int
     last_message_id: int
     last_position: int
+    blocked: bool = False
 
     @property
     def era(self) -> int:

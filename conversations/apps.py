@@ -5,3 +5,8 @@ from django.apps import AppConfig
 
 class ConversationsConfig(AppConfig):
     name = "conversations"
+
+    def ready(self) -> None:
+        from conversations import blocks  # noqa: PLC0415  (models are there only now)
+
+        blocks.connect()

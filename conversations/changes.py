@@ -195,7 +195,7 @@ async def _scene(
     """The scene as it is now; `locking`, as it stays until the transaction ends: people first, then the conversation, all else read after that."""
     if locking:
         await conn.execute("BEGIN")
-    known = await invitees.read(conn, people, locking=locking)
+    known = await invitees.read(conn, actor.user_id, people, locking=locking)
     async with conn.pipeline():
         head = await ask(conn, log.LOCK_WAITING if locking else log.READ, [[conversation_id]])
         now = await ask(conn, log.MOMENT, [len(people) + OWN_ENTRIES + log.SPARE_SERIALS]) if locking else None

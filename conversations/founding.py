@@ -14,11 +14,12 @@ from accounts.limits import Limit, WithoutRedis, spend
 from accounts.positions import POSITION
 from accounts.statements import ask, tell
 from accounts.wire.refusals import InvalidRequest
-from conversations import invitees, log, planning, sources
+from conversations import blocks, invitees, log, planning, sources
 from conversations.allocation import Head
 from conversations.audience import AUDIENCE, audiences
 from conversations.changes import JOIN, Change, Description, announce, described, once_more
 from conversations.entries import LogEntry
+from conversations.invitees import Invitees
 from conversations.membership import DIRECT, MEMBER, OWNER, require_room
 from conversations.models import Conversation
 from conversations.sends import Sender
@@ -49,12 +50,12 @@ async def found_group(founder: Sender, wanted: NewGroup) -> UUID:
     Raises NotFound for people who do not exist, TooLarge, RateLimited.
     """
     people = sorted({founder.user_id, *wanted.member_ids})
-    await _require_people(people)
+    _check(await _known(founder, people), people)
     await sync_to_async(spend)(NEW_CONVERSATIONS, str(founder.user_id))
 
     async def transaction() -> LogEntry:
         async with postgresql.deciding() as conn:
-            await _invite(conn, people)
+            await _invite(conn, founder, people)
             return await _found_group(conn, founder, wanted.description, people)
 
     async with turn(founder.user_id):
@@ -71,33 +72,35 @@ async def open_direct(founder: Sender, peer_id: UUID) -> tuple[UUID, bool]:
     if peer_id == founder.user_id:
         raise InvalidRequest("A conversation has two sides.", field="user_id")
     pair = sorted((founder.user_id, peer_id))
+    known = await _known(founder, pair)
+    known.require_known(pair)
     there = await _find_direct(pair)
     if there is not None:
         return there, False
-    await _require_people(pair)
+    _check(known, pair)
     await sync_to_async(spend)(NEW_CONVERSATIONS, str(founder.user_id))
 
     async def transaction() -> tuple[UUID, bool]:
         async with postgresql.deciding() as conn:
-            return await _open_direct(conn, pair)
+            return await _open_direct(conn, founder, pair)
 
     async with turn(founder.user_id):
         return await once_more(transaction)
 
 
-async def _require_people(people: Sequence[UUID]) -> None:
-    """Refuse early what will be refused: before it costs a try, and without locking anybody."""
+async def _known(founder: Sender, people: Sequence[UUID]) -> Invitees:
+    """For refusing early what will be refused: before it costs a try, and without locking anybody."""
     async with postgresql.connection() as conn:
-        _check(await invitees.read(conn, people, locking=False), people)
+        return await invitees.read(conn, founder.user_id, people, locking=False)
 
 
-async def _invite(conn: Connection, people: Sequence[UUID]) -> None:
+async def _invite(conn: Connection, founder: Sender, people: Sequence[UUID]) -> None:
     """Begin the transaction with these people locked."""
     await conn.execute("BEGIN")
-    _check(await invitees.read(conn, people, locking=True), people)
+    _check(await invitees.read(conn, founder.user_id, people, locking=True), people)
 
 
-def _check(known: invitees.Invitees, people: Sequence[UUID]) -> None:
+def _check(known: Invitees, people: Sequence[UUID]) -> None:
     known.require_known(people)
     require_room(len(people))
     known.require_room()
@@ -123,15 +126,16 @@ async def _found_group(conn: Connection, founder: Sender, description: Descripti
     return entry
 
 
-async def _open_direct(conn: Connection, pair: Sequence[UUID]) -> tuple[UUID, bool]:
+async def _open_direct(conn: Connection, founder: Sender, pair: Sequence[UUID]) -> tuple[UUID, bool]:
     # Both people are locked: whoever opened it meanwhile has committed, and is seen by what is read next.
-    await _invite(conn, pair)
+    await _invite(conn, founder, pair)
     there = await _direct_of(conn, pair)
     if there is not None:
         return there, False
     conversation_id = uuid7()
     async with conn.pipeline():
         await tell(conn, FOUND, [conversation_id, DIRECT, *described(Description()), *pair])
+        await tell(conn, blocks.MARK, pair)
         await tell(conn, JOIN, [conversation_id, list(pair), [MEMBER, MEMBER], _from_the_start(pair)])
         await conn.execute("COMMIT")
     return conversation_id, True

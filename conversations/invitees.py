@@ -1,9 +1,11 @@
-"""Who may be brought into a conversation: people who exist, and who are in fewer conversations than a person may be in."""
+"""Who may be brought into a conversation: people who exist, do not block whoever brings them, and are in fewer conversations than one may be in."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from django.conf import settings
 
 from accounts.connections import Connection
@@ -13,13 +15,15 @@ from accounts.wire.refusals import NotFound, TooLarge
 # In one order for everybody, and before any conversation: two changes that need the same people never wait for each other in a circle.
 LOCK = "SELECT id FROM accounts_user WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 READ = "SELECT id FROM accounts_user WHERE id = ANY(%s)"
+# Read after the lock: changing a block takes the same one.
+BLOCKING = "SELECT user_id FROM accounts_relationship WHERE user_id = ANY(%s) AND other_id = %s AND stance = 'blocking'"
 BUSY = """
 SELECT user_id FROM conversations_member WHERE user_id = ANY(%s) AND left_seq IS NULL GROUP BY user_id HAVING count(*) >= %s
 """
 
 
 class Invitees(msgspec.Struct, frozen=True):
-    """What is known of the people asked for."""
+    """What is known of the people asked for: those who exist for the one who asks, and those who are in too many conversations."""
 
     known: frozenset[UUID]
     busy: frozenset[UUID]
@@ -39,18 +43,21 @@ class Invitees(msgspec.Struct, frozen=True):
 NOBODY = Invitees(frozenset(), frozenset())
 
 
-async def read(conn: Connection, user_ids: Sequence[UUID], *, locking: bool) -> Invitees:
-    """What is known of these people. `locking`: it stays true, and so does the list of their devices, until the transaction ends."""
+async def read(conn: Connection, actor_id: UUID, user_ids: Sequence[UUID], *, locking: bool) -> Invitees:
+    """What the actor may know of these people. `locking`: it stays true, and so does the list of their devices, until the transaction ends."""
     if not user_ids:
         return NOBODY
     async with conn.pipeline():
         found = await ask(conn, LOCK if locking else READ, [list(user_ids)])
+        blocking = await ask(conn, BLOCKING, [list(user_ids), actor_id])
         most = _most()
         busy = await ask(conn, BUSY, [list(user_ids), most]) if most else None
-    return Invitees(
-        frozenset(row[0] for row in await found.fetchall()),
-        frozenset(row[0] for row in await busy.fetchall()) if busy else frozenset(),
-    )
+    unseen = await _ids(blocking)
+    return Invitees(await _ids(found) - unseen, await _ids(busy) - unseen if busy else frozenset())
+
+
+async def _ids(cursor: psycopg.AsyncCursor[Any]) -> frozenset[UUID]:
+    return frozenset(row[0] for row in await cursor.fetchall())
 
 
 def _most() -> int:

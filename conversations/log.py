@@ -44,7 +44,7 @@ CLAIM_SECONDS = 3
 TAKING_APART_SECONDS = 4.0
 SPARE_SERIALS = 4
 
-_HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position FROM conversations_conversation"
+_HEAD = "SELECT id, kind, source, next_seq, last_message_id, last_position, blocked FROM conversations_conversation"
 LOCK_FREE = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 LOCK_WAITING = f"{_HEAD} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 READ = f"{_HEAD} WHERE id = ANY(%s)"

@@ -33,6 +33,8 @@ class Conversation(models.Model):
     # The two members of a direct conversation, smaller id first: one conversation per pair.
     direct_low = models.UUIDField(null=True, blank=True)
     direct_high = models.UUIDField(null=True, blank=True)
+    # One of the two blocks the other (`blocks`).
+    blocked = models.BooleanField(default=False, db_default=False)
     source = models.CharField(max_length=40, default=sources.DEFAULT)
     source_since_seq = models.BigIntegerField(default=1)
     next_seq = models.BigIntegerField(default=1)

@@ -100,15 +100,17 @@ def _decide(send: Send, reading: Reading, made: Plan) -> Sent | Exception | Skip
         return NotFound()
     if head is None:
         return SKIPPED
-    refused = _refusal(send, audience, reading)
+    refused = _refusal(send, head, audience, reading)
     if refused is not None:
         return refused
     return _append(send, head, audience, reading, made)
 
 
-def _refusal(send: Send, audience: Audience, reading: Reading) -> ChatError | None:
+def _refusal(send: Send, head: Head, audience: Audience, reading: Reading) -> ChatError | None:
     if send.sender.user_id not in audience.roles or not _is_active(send.sender, audience):
         return NotFound()
+    if head.blocked:
+        return Forbidden("One of you has blocked the other.")
     if _is_stale(uuid7_ms(send.client_message_id), reading.moment):
         return StaleKey()
     if send.deletes is not None and (refused := _deletion_refusal(send, audience, reading)) is not None:

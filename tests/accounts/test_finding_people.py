@@ -3,7 +3,6 @@
 import hashlib
 import random
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -69,15 +68,6 @@ def test_unknown_hidden_and_blocking_people_are_answered_alike(
     assert {(answer.status, str(answer.body), str(sorted(answer.headers))) for answer in answers} == {
         (200, str({"items": []}), str(sorted(answers[0].headers)))
     }
-
-
-def test_keys_and_conversations_of_unknown_and_blocking_people_are_answered_alike(
-    alice_phone: Installation, mallory: Installation
-) -> None:
-    block(alice_phone, mallory)
-    for path in ("keys/{}/*", "keys/{}/identities", "keys/{}/" + alice_phone.device_id):
-        answers = [mallory.http.get(path.format(user_id)) for user_id in (str(uuid.uuid4()), alice_phone.user_id)]
-        assert [(answer.status, answer.body) for answer in answers] == [(404, answers[0].body)] * 2
 
 
 def test_the_time_of_an_answer_does_not_tell_unknown_from_hidden_or_blocking(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from accounts import postgresql, statements
 from accounts.ids import uuid7
-from accounts.wire.refusals import MismatchedDevices, NotFound, StorageUnavailable
+from accounts.wire.refusals import Forbidden, MismatchedDevices, NotFound, StorageUnavailable
 from conversations import access, ledger, log, membership, outbox
 from conversations.sends import SKIPPED, Addressed, Send, Sender, Sent
 from messaging import sessions
@@ -42,6 +42,9 @@ class Backend(Protocol):
 
     async def unlink(self, member: Member) -> None:
         """The device is no more."""
+
+    async def keep_apart(self, conversation_id: UUID) -> None:
+        """One of the two people of the conversation has blocked the other."""
 
 
 @dataclass
@@ -235,6 +238,15 @@ async def a_log_is_seen_within_the_stays_of_its_reader(party: Party) -> None:
     raise AssertionError("Carol saw a conversation of others")
 
 
+async def who_is_blocked_commits_nothing_more(party: Party) -> None:
+    await party.say()
+    await party.backend.keep_apart(party.group)
+    committed = await log.append([party.send(party.alice, party.bob), party.send(party.bob, party.alice)])
+    assert [type(outcome) for outcome in committed.outcomes] == [Forbidden, Forbidden]
+    view = await access.access_log(party.bob.user_id, party.bob.device_id, party.group)
+    assert view.head == 1
+
+
 async def the_newest_socket_of_a_device_wins(party: Party) -> None:
     bob = party.bob
     first = await sessions.open_session(bob.user_id, bob.device_id, bob.number)
@@ -261,5 +273,6 @@ SCENES: tuple[Scene, ...] = (
     who_was_removed_hears_that_and_nothing_after_it,
     a_change_waits_for_the_row_too,
     a_log_is_seen_within_the_stays_of_its_reader,
+    who_is_blocked_commits_nothing_more,
     the_newest_socket_of_a_device_wins,
 )

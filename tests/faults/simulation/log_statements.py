@@ -39,7 +39,7 @@ def count_beat(server: Server, transaction: Transaction, above: int) -> Rows:
 
 def _head(server: Server, conversation_id: UUID) -> tuple[Any, ...]:
     row = server.tables.conversations[conversation_id]
-    return conversation_id, row.kind, row.source, row.next_seq, row.last_message_id, row.last_position
+    return conversation_id, row.kind, row.source, row.next_seq, row.last_message_id, row.last_position, row.blocked
 
 
 def _existing(server: Server, ids: Any) -> list[UUID]:
@@ -257,6 +257,11 @@ def busy(server: Server, _: Transaction, user_ids: Any, most: int) -> Rows:
     return [(id_,) for id_ in items(user_ids) if stays.count(id_) >= most]
 
 
+def people_who_block(_: Server, __: Transaction, ___: Any, ____: UUID) -> Rows:
+    """Nobody blocks anybody in the stories."""
+    return []
+
+
 LOG: dict[str, Callable[..., Any]] = {
     "SELECT pg_is_in_recovery()": is_in_recovery,
     lineage_guard.LINEAGE: lineage,
@@ -280,5 +285,6 @@ LOG: dict[str, Callable[..., Any]] = {
     changes.LEAVE: leave,
     invitees.LOCK: lock_people,
     invitees.READ: read_people,
+    invitees.BLOCKING: people_who_block,
     invitees.BUSY: busy,
 }

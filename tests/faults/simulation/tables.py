@@ -12,6 +12,7 @@ class Conversation(msgspec.Struct):
     next_seq: int = 1
     last_message_id: int = 0
     last_position: int = 0
+    blocked: bool = False
 
 
 class Member(msgspec.Struct):

@@ -42,6 +42,9 @@ class Real:
     async def unlink(self, one: Member) -> None:
         await sync_to_async(revoke_device)(one.device_id)
 
+    async def keep_apart(self, conversation_id: UUID) -> None:
+        await Conversation.objects.filter(pk=conversation_id).aupdate(blocked=True)
+
 
 @pytest.fixture
 def party(alice_phone: Installation, bob_phone: Installation, mallory: Installation) -> Party:
@@ -74,6 +77,9 @@ class Simulated:
 
     async def unlink(self, one: Member) -> None:
         self._world.server.tables.devices[one.device_id].active = False
+
+    async def keep_apart(self, conversation_id: UUID) -> None:
+        self._world.server.tables.conversations[conversation_id].blocked = True
 
 
 def simulated_member(world: World, device: people.Device) -> Member:
