@@ -36,23 +36,21 @@ KEPT: list[tuple[str, Any]] = [
     ("0", 0),
     ("list", []),
 ]
+NO_QUIET_HOURS: list[Any] = [
+    "22:00",
+    {},
+    {"start": "22:00", "end": "07:00"},
+    NIGHT | {"start": "24:00"},
+    NIGHT | {"end": "7:00"},
+    NIGHT | {"timezone": "../etc/passwd"},
+    NIGHT | {"timezone": "America"},
+    NIGHT | {"timezone": 7},
+]
 MISTAKEN: list[tuple[str, Any]] = [
     *((key, value) for key in ("read_receipts", "presence", "push_enabled") for value in (1, "true", [], {})),
     *(("theme", value) for value in ("Dark", "", 1, ["dark"])),
     *(("language", value) for value in ("", "e", "en_US", "en-", "languages-en", "en\n", "x" * 40, 5)),
-    *(
-        ("quiet_hours", value)
-        for value in (
-            "22:00",
-            {},
-            {"start": "22:00", "end": "07:00"},
-            NIGHT | {"start": "24:00"},
-            NIGHT | {"end": "7:00"},
-            NIGHT | {"timezone": "../etc/passwd"},
-            NIGHT | {"timezone": "America"},
-            NIGHT | {"timezone": 7},
-        )
-    ),
+    *(("quiet_hours", value) for value in NO_QUIET_HOURS),
 ]
 BOUNDS = [
     ('{"value": "%s"}' % ("x" * 8190), 200),
