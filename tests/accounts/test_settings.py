@@ -46,10 +46,13 @@ NO_QUIET_HOURS: list[Any] = [
     NIGHT | {"timezone": "America"},
     NIGHT | {"timezone": 7},
 ]
+NO_FLAGS: list[Any] = [1, "true", [], {}]
+NO_THEMES: list[Any] = ["Dark", "", 1, ["dark"]]
+NO_LANGUAGES: list[Any] = ["", "e", "en_US", "en-", "languages-en", "en\n", "x" * 40, 5]
 MISTAKEN: list[tuple[str, Any]] = [
-    *((key, value) for key in ("read_receipts", "presence", "push_enabled") for value in (1, "true", [], {})),
-    *(("theme", value) for value in ("Dark", "", 1, ["dark"])),
-    *(("language", value) for value in ("", "e", "en_US", "en-", "languages-en", "en\n", "x" * 40, 5)),
+    *((key, value) for key in ("read_receipts", "presence", "push_enabled") for value in NO_FLAGS),
+    *(("theme", value) for value in NO_THEMES),
+    *(("language", value) for value in NO_LANGUAGES),
     *(("quiet_hours", value) for value in NO_QUIET_HOURS),
 ]
 BOUNDS = [
