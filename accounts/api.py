@@ -64,13 +64,16 @@ def request_otp(request: HttpRequest, body: Annotated[CodeRequest, JsonBody()]) 
 
 @router.post("/auth/verify-otp", auth=None, response=CodeAccepted, tags=["Signing in"])
 def verify_otp(request: HttpRequest, body: Annotated[CodeCheck, JsonBody()]) -> CodeAccepted:
-    """Exchange the code for a registration token. The right code again, while it lives, gives the same answer."""
+    """Exchange the code for a registration token. The right code again, while it lives, gives the same answer.
+
+    `requires_pin`: the registration lock is on, and registering takes the account's PIN.
+    """
     verified = otp.verify_code(body.otp_session_id, body.code)
     return CodeAccepted(
         registration_token=verified.registration_token,
         expires_in_seconds=otp.TOKEN_SECONDS,
         is_new_user=verified.is_new_user,
-        requires_pin=False,
+        requires_pin=verified.requires_pin,
     )
 
 

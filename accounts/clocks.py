@@ -5,6 +5,9 @@ What needs a clock that nobody sets asks `time.monotonic` or the loop.
 
 import logging
 import time
+from datetime import datetime
+
+from django.db import connection
 
 from accounts.wire.refusals import StorageUnavailable
 
@@ -19,6 +22,14 @@ STANDS_MS = 30_000
 def now_ms() -> int:
     """This process's clock, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def postgresql_now() -> datetime:
+    """PostgreSQL's clock, asked on the synchronous road."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
 def agrees(server_ms: int) -> bool:

@@ -19,6 +19,7 @@ from accounts.addresses import counted_as
 from accounts.derivation import keyed_hash
 from accounts.models import User
 from accounts.phones import decrypt_phone, encrypt_phone, hash_phone
+from accounts.pins import registration_lock
 from accounts.wire.refusals import InvalidOtp, InvalidToken, RateLimited, StorageUnavailable
 
 CODE_SECONDS = 180
@@ -91,6 +92,7 @@ class Verified:
 
     registration_token: str
     is_new_user: bool
+    requires_pin: bool
 
 
 def request_code(number: str, address: str) -> Sent:
@@ -143,14 +145,17 @@ def verify_code(session_id: uuid.UUID, code: str) -> Verified:
 def _remember_verified(store: redis.Redis, session_id: uuid.UUID, phone: bytes) -> Verified:
     token = _registration_token(session_id)
     number_hash = hash_phone(decrypt_phone(phone))
-    is_new = b"1" if not User.objects.filter(phone_hash=number_hash).exists() else b"0"
+    user_id = User.objects.values_list("pk", flat=True).filter(phone_hash=number_hash).first()
+    requires_pin = user_id is not None and registration_lock(user_id) is not None
     with store.pipeline() as steps:
-        steps.hsetnx(_session_key(session_id), "is_new", is_new)
+        steps.hsetnx(_session_key(session_id), "is_new", int(user_id is None))
         steps.hget(_session_key(session_id), "is_new")
+        steps.hsetnx(_session_key(session_id), "requires_pin", int(requires_pin))
+        steps.hget(_session_key(session_id), "requires_pin")
         steps.set(_token_key(token), phone, nx=True, ex=TOKEN_SECONDS)
         steps.delete(f"otp:number:{number_hash.hex()}")
-        first_answer = steps.execute()[1]
-    return Verified(token, is_new_user=first_answer == b"1")
+        _, is_new, _, first_required, *_ = steps.execute()
+    return Verified(token, is_new_user=is_new == b"1", requires_pin=first_required == b"1")
 
 
 def redeem(registration_token: str, device_uuid: uuid.UUID) -> str:

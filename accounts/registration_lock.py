@@ -7,11 +7,12 @@ in; the PIN itself ends then too, with the first registration that does not know
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts import pins
 from accounts.models import Pin
 from accounts.pins import PinState
+from accounts.security_events import Kind, note
 from accounts.wire.refusals import RegistrationLocked
 from accounts.wire.scalars import write_time
 
@@ -59,13 +60,17 @@ def enter(user_id: UUID, passage: Passage) -> None:
     found = pins.state(user_id)
     if found is not None and found.has_ended and found.secret_hash != passage.secret_hash:
         Pin.objects.filter(pk=user_id).delete()
+        note(Kind.REGISTRATION_LOCK_ENDED, user_id=user_id, facts={"lock": found.registration_lock})
 
 
 def may_warn(user_id: UUID) -> bool:
-    """Whether the account's devices should hear of the attempt that was just stopped."""
-    with connection.cursor() as cursor:
+    """Whether the account's devices should hear of the attempt that was just stopped; then it is on record too."""
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_MAY_WARN, {"user_id": user_id})
-        return bool(cursor.rowcount)
+        may = bool(cursor.rowcount)
+        if may:
+            note(Kind.REGISTRATION_LOCKED, user_id=user_id)
+    return may
 
 
 def _locked(found: PinState) -> RegistrationLocked:

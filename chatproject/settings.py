@@ -169,6 +169,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 
 # --- the product -------------------------------------------------------------------------------------------------------------------
 SMS_URL: str = env.str("SMS_URL", default="console://")
+ACCESS_TOKEN_SECONDS: int = env.int("ACCESS_TOKEN_SECONDS", default=600)
+# From one refresh to the next, and from signing in to signing in again.
+REFRESH_TOKEN_DAYS: int = env.int("REFRESH_TOKEN_DAYS", default=30)
+TOKEN_LINE_DAYS: int = env.int("TOKEN_LINE_DAYS", default=180)
 # Each costs some 30 ms of a core and 19 MiB of memory.
 PIN_HASHES_AT_ONCE: int = env.int("PIN_HASHES_AT_ONCE", default=4)
 OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)

@@ -43,10 +43,13 @@ ALL_DEVICES = "*"
 
 @router.post("/auth/register-device", auth=None, response={201: RegistrationOut}, tags=["Signing in"])
 def register_device(request: HttpRequest, body: Annotated[RegistrationIn, PrekeyBody()]) -> RegistrationOut:
-    """Sign this installation in. Asked again for the same `device_uuid` it gives the same ids and new tokens."""
+    """Sign this installation in. Asked again for the same `device_uuid` it gives the same ids and new tokens.
+
+    With the registration lock on it needs the account's PIN (423).
+    """
     new = body.device.value()
     return show_registration(
-        registration.register(body.registration_token, new, unlink_device_id=body.unlink_device_id)
+        registration.register(body.registration_token, new, pin=body.pin, unlink_device_id=body.unlink_device_id)
     )
 
 
@@ -86,8 +89,8 @@ def rename_device(request: DeviceRequest, device_id: Dec, body: Annotated[Renami
 
 @router.delete("/devices/{device_id}", response={204: None}, tags=["Devices"])
 def unlink_device(request: DeviceRequest, device_id: Dec, body: Annotated[Unlinking, JsonBody()]) -> None:
-    """Unlink this device; the primary may unlink any but itself."""
-    unlinking.unlink(request.auth, device_id)
+    """Unlink this device; the primary may unlink any but itself, with the PIN if there is one."""
+    unlinking.unlink(request.auth, device_id, body.pin)
 
 
 @router.put("/keys", response=CountOut, tags=["Keys"])

@@ -54,7 +54,7 @@ class Device(models.Model):
     # The message it did not acknowledge when its socket was last closed for that, and how often in a row.
     stuck_message_id = models.BigIntegerField(default=0, db_default=0)
     stuck_times = models.SmallIntegerField(default=0, db_default=0)
-    # When the present line of tokens began: it ends for good `tokens.LINE_LASTS` after that.
+    # When the present line of tokens began: it ends for good TOKEN_LINE_DAYS after that.
     tokens_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:

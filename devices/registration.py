@@ -7,17 +7,19 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from accounts import otp
+from accounts import otp, registration_lock, usage
 from accounts.models import User
 from accounts.positions import OLDEST_OPEN
-from accounts.registering import lock_or_create_user
+from accounts.registering import find_user, lock_or_create_user
+from accounts.registration_lock import Passage
+from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
-from accounts.wire.refusals import DeviceLimit
+from accounts.wire.refusals import DeviceLimit, RegistrationLocked
 from accounts.wire.scalars import write_day
 from devices import eras, holdings, prekeys, tokens
 from devices.models import Device
 from devices.public_keys import require_curve_key
-from devices.signals import Reason, announce
+from devices.signals import Reason, announce, warn_of_registration
 from devices.uploads import Upload, require_valid
 
 
@@ -41,17 +43,23 @@ class Registration:
     tokens: tokens.Tokens
 
 
-def register(registration_token: str, new: NewDevice, *, unlink_device_id: int | None = None) -> Registration:
+def register(
+    registration_token: str, new: NewDevice, *, pin: str | None = None, unlink_device_id: int | None = None
+) -> Registration:
     """Sign the installation in as a device of the person whose number the token proves.
 
     The same installation again keeps its id and gets new tokens, so a lost answer can be asked for again. A new installation becomes the
-    primary device. Raises, in this order: InvalidToken, InvalidSignature, DeviceLimit (unless `unlink_device_id` makes room).
+    primary device. Raises, in this order: InvalidToken, InvalidSignature, Forbidden for a blocked person, RegistrationLocked before there is
+    any token or device, DeviceLimit (unless `unlink_device_id` makes room).
     """
     number = otp.redeem(registration_token, new.device_uuid)
     require_curve_key(new.identity_key, "device.identity_key")
     require_valid(new.keys, new.identity_key, "device.")
+    passage = _pass_lock(number, pin)
     with short_transaction():
         user = lock_or_create_user(number)
+        registration_lock.enter(user.pk, passage)
+        usage.note_use(user.pk)
         known = (
             Device.objects.select_for_update(no_key=True)
             .filter(user=user, device_uuid=new.device_uuid, active=True)
@@ -59,6 +67,19 @@ def register(registration_token: str, new: NewDevice, *, unlink_device_id: int |
         )
         device = _again(known, new) if known else _first_time(user, new, unlink_device_id)
         return Registration(device, tokens.begin(device))
+
+
+def _pass_lock(number: str, pin: str | None) -> Passage:
+    """Raises RegistrationLocked, of which the person's devices hear."""
+    user = find_user(number)
+    if user is None:
+        return Passage()
+    try:
+        return registration_lock.pass_lock(user.pk, pin)
+    except RegistrationLocked:
+        if registration_lock.may_warn(user.pk):
+            warn_of_registration(user.pk)
+        raise
 
 
 def _again(device: Device, new: NewDevice) -> Device:
@@ -77,6 +98,7 @@ def _again(device: Device, new: NewDevice) -> Device:
     device.save()
     prekeys.store(device, new.keys)
     reason = Reason.REINSTALLED if is_reinstalled else Reason.REGISTERED
+    note(Kind(reason.value), user_id=device.user_id, device_id=device.pk)
     (holdings.note_change if is_changed else _announce)(device, reason)
     return device
 
@@ -91,6 +113,7 @@ def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Dev
     eras.skip_device_ids()
     device.save()
     prekeys.store(device, new.keys)
+    note(Kind.REGISTERED, user_id=user.pk, device_id=device.pk)
     holdings.note_change(device, Reason.REGISTERED)
     return device
 

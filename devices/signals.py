@@ -13,6 +13,10 @@ device_changed = Signal()
 prekeys_low = Signal()
 
 
+# Sent with user_id: UUID, when somebody has proven the person's number and was stopped by the registration lock.
+registration_stopped = Signal()
+
+
 class Reason(enum.StrEnum):
     """Why a device changed. After each of these its sockets are to be closed (4401): its tokens are gone, or replaced by new ones."""
 
@@ -36,3 +40,8 @@ def announce(user_id: UUID, device_id: int, reason: Reason) -> None:
     transaction.on_commit(
         lambda: device_changed.send_robust(sender=Reason, user_id=user_id, device_id=device_id, reason=reason)
     )
+
+
+def warn_of_registration(user_id: UUID) -> None:
+    """Send `registration_stopped`; a receiver that fails does not undo anything."""
+    registration_stopped.send_robust(sender=Reason, user_id=user_id)

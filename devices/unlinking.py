@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
+from accounts import pins
 from accounts.models import User
+from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import Conflict, Forbidden
 from devices import holdings, tokens
@@ -20,23 +22,24 @@ def rename(caller: CurrentDevice, device_id: int, name: str) -> Device:
     return device
 
 
-def unlink(caller: CurrentDevice, device_id: int) -> None:
-    """End a device for good: itself, or any by the primary. Raises NotFound, Forbidden, or Conflict for the primary and the last one."""
+def unlink(caller: CurrentDevice, device_id: int, pin: str | None) -> None:
+    """End a device for good: itself, or any by the primary with the account's PIN.
+
+    Raises NotFound, Forbidden, Conflict for the primary and the last one, or what `pins.require_pin` raises.
+    """
+    _require_unlinkable(caller, device_id)
+    if device_id != caller.device_id:
+        pins.require_pin(caller.user_id, pin)
     with short_transaction():
         holdings.lock_holder(caller.user_id)
-        device = holdings.access_own_device(caller.user_id, device_id)
-        _require_say(caller, device)
-        if device.is_primary:
-            raise Conflict(sentence="The primary device cannot be unlinked.")
-        if len(holdings.active_devices(caller.user_id)) == 1:
-            raise Conflict(sentence="The last device cannot be unlinked.")
-        holdings.unlink(device)
+        holdings.unlink(_require_unlinkable(caller, device_id))
 
 
 def log_out(caller: CurrentDevice) -> None:
     """End the device's tokens. It stays listed and may sign in again."""
     with short_transaction():
         tokens.revoke(Device.objects.select_for_update(no_key=True).get(pk=caller.device_id), Reason.LOGGED_OUT)
+        note(Kind.LOGGED_OUT, user_id=caller.user_id, device_id=caller.device_id)
 
 
 def revoke_device(device_id: int) -> None:
@@ -61,6 +64,16 @@ def block_user(user_id: UUID) -> None:
 def unblock_user(user_id: UUID) -> None:
     """The person may sign in again."""
     User.objects.filter(pk=user_id).update(is_active=True)
+
+
+def _require_unlinkable(caller: CurrentDevice, device_id: int) -> Device:
+    device = holdings.access_own_device(caller.user_id, device_id)
+    _require_say(caller, device)
+    if device.is_primary:
+        raise Conflict(sentence="The primary device cannot be unlinked.")
+    if len(holdings.active_devices(caller.user_id)) == 1:
+        raise Conflict(sentence="The last device cannot be unlinked.")
+    return device
 
 
 def _require_say(caller: CurrentDevice, device: Device) -> None:

@@ -11,13 +11,14 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations.allocation import Newest
 from conversations.catching_up import ask_stores_with
 from conversations.models import Member
-from devices.signals import Reason, device_changed, prekeys_low
+from devices.signals import Reason, device_changed, prekeys_low, registration_stopped
 from messaging import close_codes, hints, runtime
 from messaging.envelopes import Close, DevicesChanged, PrekeysLow
 from messaging.store import message_store
 from messaging.store.protocol import StoreUnavailable
 
 TOLD_TO_PEERS = {Reason.LINKED, Reason.UNLINKED, Reason.REGISTERED, Reason.REINSTALLED}
+REGISTRATION_ATTEMPT = "registration_attempt"
 TOLD_TO_OWN_DEVICES = TOLD_TO_PEERS | {Reason.TOKEN_REUSE}
 
 
@@ -25,6 +26,7 @@ def connect() -> None:
     """Listen to the apps below. Called once, when the apps are ready."""
     device_changed.connect(on_device_changed, dispatch_uid="messaging.device_changed")
     prekeys_low.connect(on_prekeys_low, dispatch_uid="messaging.prekeys_low")
+    registration_stopped.connect(on_registration_stopped, dispatch_uid="messaging.registration_stopped")
     ask_stores_with(newest_entry)
 
 
@@ -41,6 +43,12 @@ def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any
     told = _told(user_id, reason)
     changed = DevicesChanged(user_id, device_id, reason.value)
     runtime.on_the_loop(lambda: _tell(device_id, told, changed))
+
+
+def on_registration_stopped(*, user_id: UUID, **_: Any) -> None:
+    """Warn the person's devices. None of them is concerned itself: no socket closes."""
+    attempted = DevicesChanged(user_id, reason=REGISTRATION_ATTEMPT)
+    runtime.on_the_loop(lambda: hints.notify([user_id], attempted))
 
 
 def on_prekeys_low(*, device_id: int, count: int, pq_count: int, **_: Any) -> None:

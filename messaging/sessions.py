@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from accounts import statements
+from accounts import statements, usage
 from accounts.positions import ERA
 from accounts.wire.refusals import InvalidToken
 from messaging import close_codes
@@ -20,9 +20,11 @@ RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint
 # A device that has signed out has no tokens left; one that has signed in again has others since.
 STATE = f"""
 SELECT d.conn_id, d.active AND u.is_active AND EXISTS (SELECT FROM devices_token_pair t WHERE t.device_id = d.id),
-       COALESCE((extract(epoch FROM d.tokens_since) * 1000000)::bigint, 0), {VOID}
+       COALESCE((extract(epoch FROM d.tokens_since) * 1000000)::bigint, 0), {VOID},
+       COALESCE(u.last_used_at < clock_timestamp() - interval '1 hour', true)
 FROM devices_device d JOIN accounts_user u ON u.id = d.user_id WHERE d.id = %s
 """  # noqa: S608  (constants)
+SEEN = "UPDATE devices_device SET last_seen = (now() AT TIME ZONE 'UTC')::date WHERE id = %s"
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -55,9 +57,17 @@ async def open_session(user_id: UUID, device_id: int, device_number: int) -> Ses
 
 
 async def standing(session: Session) -> Standing:
-    """Raises StorageUnavailable."""
-    [row] = await statements.rows(STATE, [session.device_id]) or [[0, False, 0, False]]
-    conn_id, is_active, tokens_since_us, wants_prekeys = row
+    """Raises StorageUnavailable.
+
+    A socket that stays is use of the account, which is noted once an hour: it may be open for weeks in which its client calls nothing.
+    """
+    [row] = await statements.rows(STATE, [session.device_id]) or [[0, False, 0, False, False]]
+    conn_id, is_active, tokens_since_us, wants_prekeys, is_use_due = row
     if not is_active or tokens_since_us != session.tokens_since_us:
         return Standing(close_codes.UNAUTHENTICATED, wants_prekeys)
-    return Standing(close_codes.CONNECTED_ELSEWHERE if conn_id > session.conn_id else None, wants_prekeys)
+    if conn_id > session.conn_id:
+        return Standing(close_codes.CONNECTED_ELSEWHERE, wants_prekeys)
+    if is_use_due:
+        await statements.run(usage.NOTE, [session.user_id])
+        await statements.run(SEEN, [session.device_id])
+    return Standing(None, wants_prekeys)

@@ -159,7 +159,7 @@ def open_session(server: Server, transaction: Transaction, device_id: int) -> Ro
 
 def session_state(server: Server, _: Transaction, device_id: int) -> Rows:
     device = server.tables.devices.get(device_id)
-    return [] if device is None else [(device.conn_id, device.active and device.tokens, 0, False)]
+    return [] if device is None else [(device.conn_id, device.active and device.tokens, 0, False, False)]
 
 
 def known_to(server: Server, _: Transaction, message_ids: Sequence[int], device_id: int, user_id: UUID) -> Rows:
