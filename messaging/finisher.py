@@ -14,9 +14,7 @@ from messaging.relay import Relay
 
 logger = logging.getLogger(__name__)
 
-# As many at a time as the store can take: fewer after a failure, or when it was slow, and more again while all goes well.
 BATCH = 200
-SLOW_SECONDS = outbox.LEASE_SECONDS / 4
 PAUSE_SECONDS = 1.0
 # Whatever a batch waits for, others have taken it over by then.
 HOLD_SECONDS = 30.0
@@ -33,7 +31,6 @@ class Finisher:
         self.idle.set()
         self._taken_over = 0
         self._is_refused = False
-        self._batch = BATCH
 
     def stop(self) -> None:
         """Take nothing over any more. `run` returns when the batch it is at is done with."""
@@ -59,7 +56,6 @@ class Finisher:
         except Exception as failure:  # noqa: BLE001
             # Without its finishers an installation forgets what a dead worker left. The failure may quote a message: only its type is logged.
             logger.error("the finisher could not go on with some entries: %s", type(failure).__name__)
-            self._batch = max(self._batch // 4, 1)
             return False
         else:
             self._note_postgresql(refuses=False)
@@ -73,7 +69,7 @@ class Finisher:
         self._is_refused = refuses
 
     async def _take_over(self) -> bool:
-        claimed = await outbox.claim(sources.DEFAULT, limit=self._batch)
+        claimed = await outbox.claim(sources.DEFAULT, limit=min(self._relay.most, BATCH))
         if claimed.unreadable:
             await outbox.set_aside(claimed.unreadable, reason="unreadable")
         left = await self._deposit(claimed.entries)
@@ -84,11 +80,7 @@ class Finisher:
 
     async def _deposit(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """What could not be deposited now. Nobody is at work on it: the store may be well again before the claim ends."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         left = await self._relay.finish(entries)
-        has_been_quick = not left and loop.time() - began < SLOW_SECONDS
-        self._batch = min(2 * self._batch, BATCH) if has_been_quick else max(self._batch // 4, 1)
         if left:
             with contextlib.suppress(StorageUnavailable):
                 await outbox.release((entry.conversation_id, entry.seq) for entry in left)

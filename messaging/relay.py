@@ -3,6 +3,8 @@
 A process deposits what it has committed itself, many entries at a time. What it cannot deposit it forgets: the entry is in the outbox, its claim
 expires, and the finisher of any process takes it over. Everything here may happen twice; the store's writes are idempotent, hints are only hints.
 
+A store that is slow is given less at a time: what takes longer than a call may take is lost work, and the same work again is what it needs least.
+
 An entry that the store refuses holds up no other: it is looked for by halving, and set aside in the outbox.
 """
 
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Deposits begin while the claim that came with the commit has at least a second left.
 OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
+# What took longer than this was enough.
+SLOW_SECONDS = 0.8
 # An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
 LARGEST_DEPOSIT_ROWS = 4000
 # What takes longer than a store may take is never deposited, however often it is tried.
@@ -49,6 +53,8 @@ class Relay:
         self._depositing = False
         self._finishing = False
         self.store_is_down = False
+        # How many entries the store takes at a time, by what it has taken and has not.
+        self.most = LARGEST_DEPOSIT
 
     def take(self, entries: Sequence[LogEntry]) -> None:
         """These are committed: deposit them soon. Returns at once, never raises."""
@@ -79,22 +85,27 @@ class Relay:
         late = asyncio.get_running_loop().time() - OWN_SECONDS
         while self._committed and self._committed[0][0] < late:
             self._committed.popleft()
-        size = _deposit_size([entry for _, entry in islice(self._committed, LARGEST_DEPOSIT)])
+        size = _deposit_size([entry for _, entry in islice(self._committed, self.most)])
         return [self._committed.popleft()[1] for _ in range(size)]
 
     async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
         """Whether the store could be asked. What it has now its recipients are told of, and the outbox is going to forget it."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self._store.deposit(batch)
         except StoreRefused as failure:
             return await self._deposit_apart(batch, failure)
-        except StoreUnavailable:
-            self._note_store(down=True)
+        except StoreUnavailable as failure:
+            self._note_store(failure=failure)
+            self.most = max(min(self.most, len(batch)) // 4, 1)
             return False
         except Exception as failure:  # noqa: BLE001
             # Something in an entry that nobody has thought of. It may be quoted: only the type is logged.
             return await self._deposit_apart(batch, failure)
-        self._note_store(down=False)
+        self._note_store()
+        if 2 * len(batch) > self.most and loop.time() - began < SLOW_SECONDS:
+            self.most = min(2 * self.most, LARGEST_DEPOSIT)
         self._publish(batch)
         self._deposited.extend((entry.conversation_id, entry.seq) for entry in batch)
         if not self._finishing:
@@ -115,12 +126,13 @@ class Relay:
             await outbox.set_aside([(entry.conversation_id, entry.seq) for entry in batch], reason=reason)
         return True
 
-    def _note_store(self, *, down: bool) -> None:
-        if down != self.store_is_down:
-            logger.info(
-                "the message store is %s", "not available; messages wait in the outbox" if down else "available again"
-            )
-        self.store_is_down = down
+    def _note_store(self, *, failure: StoreUnavailable | None = None) -> None:
+        """It has taken something, or has failed."""
+        if failure is not None and not self.store_is_down:
+            logger.info("the message store is not available; messages wait in the outbox (%s)", failure)
+        elif failure is None and self.store_is_down:
+            logger.info("the message store is available again")
+        self.store_is_down = failure is not None
 
     async def _forget_deposited(self) -> None:
         """Empty the outbox of what is deposited. What cannot be forgotten now is deposited once more by a finisher: no harm."""
@@ -137,7 +149,7 @@ class Relay:
     async def finish(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """Deposit what others have committed. What is left when the store could not be asked any more; nothing when all is done."""
         while entries:
-            size = _deposit_size(entries)
+            size = _deposit_size(entries[: self.most])
             if not await self._deposit(entries[:size]):
                 return entries
             entries = entries[size:]
@@ -155,11 +167,11 @@ class Relay:
 
 
 def _deposit_size(entries: Sequence[LogEntry]) -> int:
-    """How many of the first entries are deposited together: at least one."""
+    """How many of the first of these are deposited together: at least one."""
     rows = size = 0
-    for number, entry in enumerate(entries[:LARGEST_DEPOSIT]):
+    for number, entry in enumerate(entries):
         rows += len(entry.recipients)
         size += len(entry.shared or b"") + sum(len(recipient.ciphertext or b"") for recipient in entry.recipients)
         if number and (rows > LARGEST_DEPOSIT_ROWS or size > LARGEST_DEPOSIT_BYTES):
             return number
-    return min(len(entries), LARGEST_DEPOSIT)
+    return len(entries)
