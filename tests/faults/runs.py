@@ -96,6 +96,7 @@ def _still_held(stage: Stage) -> StoreSearched:
 
 def _settled(stage: Stage) -> dict[str, Any]:
     quiet = stage.load.tell("settle", within=SETTLE_SECONDS + 30, seconds=SETTLE_SECONDS)
+    say(f"    refused or not answered: {quiet['errors']}")
     if not quiet["ok"]:
         say(f"    not quiet: {quiet}")
     return quiet

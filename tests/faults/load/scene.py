@@ -50,7 +50,7 @@ class Scene:
         self.mark = f"WPFAULT{plan.seed:x}-{self.rng.getrandbits(48):012x}"
         self.history = Writer(Path(plan.history))
         self.figures = Figures()
-        self.web = Web(plan.urls, plan.patience, self.record)
+        self.web = Web(plan.urls, plan.patience, self.record, self.figures.note_error)
         self.codes = Codes(Path(plan.sms))
         self.people: dict[str, Person] = {}
         self.talks: dict[str, Talk] = {}

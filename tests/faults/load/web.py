@@ -12,6 +12,8 @@ from tests.faults.history import AnyEvent, HttpAnswered
 
 ANY_FAULT = 500
 REFUSED = 400
+# What is cut off while the library closes a connection is never closed.
+CLOSING_SECONDS = 1.0
 Json = dict[str, Any]
 
 
@@ -36,11 +38,20 @@ class Answer(msgspec.Struct, frozen=True):
 class Web:
     """Calls to the servers, in turn."""
 
-    def __init__(self, urls: tuple[str, ...], patience: float, record: Callable[[AnyEvent], None]) -> None:
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        patience: float,
+        record: Callable[[AnyEvent], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """`lost` hears why there was no answer."""
         self._urls = itertools.cycle(urls)
         self._patience = patience
         self._record = record
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=20)
+        self._lost = lost
+        # No limit that calls would have to wait for: that would be the client's time, and look like the server's.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=20)
         self._client = httpx.AsyncClient(timeout=patience, limits=limits, trust_env=False)
 
     async def close(self) -> None:
@@ -54,11 +65,12 @@ class Web:
         content = None if method == "GET" else msgspec.json.encode(body or {})
         url = f"{next(self._urls)}/api/v1/{path}"
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience + CLOSING_SECONDS):
                 response = await self._client.request(
                     method, url, content=content, params=query or None, headers=headers
                 )
         except (httpx.HTTPError, OSError, TimeoutError) as failure:
+            self._lost(type(failure).__name__)
             raise NoAnswer(type(failure).__name__) from failure
         answer = Answer(response.status_code, _object(response.content))
         self._note(method, path, answer)
