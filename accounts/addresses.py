@@ -8,6 +8,8 @@ from django.http import HttpRequest
 
 UNKNOWN = "unknown"
 _IPV6_CUSTOMER_BITS = 64
+# What one company or household can have many addresses of.
+_NETWORK_BITS = {4: 24, 6: 48}
 
 
 def client_address(request: HttpRequest) -> str:
@@ -36,13 +38,22 @@ def counted_as(address: str) -> str:
     return address
 
 
+def network_of(address: str) -> str | None:
+    """The network whose clients share a cap: the /24 of an IPv4 address, the /48 of an IPv6 one. None for loopback, and for no address."""
+    parsed = _parse(address)
+    if parsed is None or parsed.is_loopback:
+        return None
+    return str(ipaddress.ip_network((parsed, _NETWORK_BITS[parsed.version]), strict=False))
+
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _parse(text: str | None) -> Address | None:
     try:
-        address = ipaddress.ip_address(text or "")
+        # A zone ("fe80::1%eth0") is a name somebody gave to an interface: as many clients as there are names.
+        address = ipaddress.ip_address((text or "").partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

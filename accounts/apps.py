@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 from django.db.backends.signals import connection_created
 
 from accounts.lineage_guard import refuse_connections
@@ -8,4 +9,8 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
+        from accounts.checks import codes_are_not_printed, codes_can_be_sent  # noqa: PLC0415  (they need models, which are not there before)
+
+        checks.register(codes_can_be_sent)
+        checks.register(codes_are_not_printed, deploy=True)
         connection_created.connect(refuse_connections, dispatch_uid="accounts.lineage")

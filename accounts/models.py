@@ -178,3 +178,49 @@ class Relationship(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} is {self.stance} to {self.other_id}"
+
+
+class Switch(models.Model):
+    """What an operator has turned off, or on again, while everything runs. Without a row: on. Read and written by `switches`."""
+
+    name = models.CharField(max_length=30, primary_key=True)
+    is_off = models.BooleanField(default=False, db_default=False)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "accounts_switch"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'off' if self.is_off else 'on'}"
+
+
+class CodeDay(models.Model):
+    """One-time codes to the numbers of one country on one day (UTC). Written by `code_days`; says nothing about who."""
+
+    pk = models.CompositePrimaryKey("day", "country")
+    day = models.DateField()
+    country = models.CharField(max_length=3, help_text="ISO 3166, or 001 for numbers of no country.")
+    sent = models.IntegerField(default=0, db_default=0, help_text="What the gateway has taken, or may have.")
+    budgeted = models.IntegerField(default=0, db_default=0, help_text="Those of them that count against the budget.")
+    verified = models.IntegerField(default=0, db_default=0, help_text="Those whose code was typed in rightly.")
+
+    class Meta:
+        db_table = "accounts_code_day"
+
+    def __str__(self) -> str:
+        return f"{self.country} on {self.day}: {self.verified} of {self.sent}"
+
+
+class KnownPlace(models.Model):
+    """Somewhere a right code for a number was asked for from. Hashes of both, which tell nothing without the secrets. Used by `known_places`."""
+
+    pk = models.CompositePrimaryKey("number_hash", "place_hash")
+    number_hash = models.BinaryField(max_length=32)
+    place_hash = models.BinaryField(max_length=32)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "accounts_known_place"
+
+    def __str__(self) -> str:
+        return f"seen {self.seen_at:%Y-%m-%d}"

@@ -1,8 +1,10 @@
 """One-time codes by SMS, from the first request to the registration token.
 
-Everything lives in Redis and each step is one atomic call there, so nothing can be guessed twice at once and nothing is left half done.
+Sessions live in Redis and each step is one atomic call there, so nothing can be guessed twice at once and nothing is left half done.
 Redis never holds a code, a token or a phone number: only keyed hashes of the first two and the encrypted form of the third. Without Redis
 every call raises StorageUnavailable.
+
+Nothing here asks whether a number has an account before its right code is there.
 """
 
 import base64
@@ -14,50 +16,22 @@ from dataclasses import dataclass
 import redis
 from django.conf import settings
 
-from accounts import sms, valkey
-from accounts.addresses import counted_as
+from accounts import code_days, code_requests, countries, deliveries, known_places, valkey
+from accounts.counts import count
 from accounts.derivation import keyed_hash
 from accounts.models import User
 from accounts.phones import decrypt_phone, encrypt_phone, hash_phone
 from accounts.pins import registration_lock
-from accounts.wire.refusals import InvalidOtp, InvalidToken, RateLimited, StorageUnavailable
+from accounts.sms import CodeMessage, SmsUnavailable
+from accounts.transactions import release_connection
+from accounts.wire.refusals import InvalidOtp, InvalidRequest, InvalidToken, StorageUnavailable
 
 CODE_SECONDS = 180
 TOKEN_SECONDS = 600
 CHECKS = 5
 
-# Refuses with the seconds to wait, or counts the request everywhere and keeps the session: {1, delay now in force}.
-_REQUEST = """
-local number, day, address, session = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local per_day, per_hour = tonumber(ARGV[1]), tonumber(ARGV[2])
-local code, phone, lifetime = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local now = tonumber(redis.call('TIME')[1])
-local next_at = tonumber(redis.call('HGET', number, 'next_at') or 0)
-if next_at > now then return {0, next_at - now} end
-if per_day > 0 and tonumber(redis.call('GET', day) or 0) >= per_day then return {0, redis.call('TTL', day)} end
-if per_hour > 0 and tonumber(redis.call('GET', address) or 0) >= per_hour then return {0, redis.call('TTL', address)} end
-local asked = redis.call('HINCRBY', number, 'asked', 1)
-local delay = tonumber(ARGV[5 + math.min(asked, #ARGV - 5)])
-redis.call('HSET', number, 'next_at', now + delay)
-redis.call('EXPIRE', number, 86400)
-if redis.call('INCR', day) == 1 then redis.call('EXPIRE', day, 86400) end
-if redis.call('INCR', address) == 1 then redis.call('EXPIRE', address, 3600) end
-redis.call('HSET', session, 'code', code, 'phone', phone, 'checks', 0)
-redis.call('EXPIRE', session, lifetime)
-return {1, delay}
-"""
-
-# Takes a request back whose message never left.
-_TAKE_BACK = """
-redis.call('DEL', KEYS[4])
-for i = 2, 3 do if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECR', KEYS[i]) end end
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HINCRBY', KEYS[1], 'asked', -1)
-  redis.call('HSET', KEYS[1], 'next_at', 0)
-end
-"""
-
-# Reserves a check before it compares; a right code gives its check back. {1, phone} or {0, checks left}.
+# Reserves a check before it compares; a right code gives its check back. {1, phone, place} or {0, checks left}. What is compared are keyed hashes,
+# so how long it takes says nothing about the code.
 _VERIFY = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0} end
 local most = tonumber(ARGV[2])
@@ -65,7 +39,18 @@ if tonumber(redis.call('HGET', KEYS[1], 'checks')) >= most then return {0, 0} en
 local checks = redis.call('HINCRBY', KEYS[1], 'checks', 1)
 if redis.call('HGET', KEYS[1], 'code') ~= ARGV[1] then return {0, most - checks} end
 redis.call('HINCRBY', KEYS[1], 'checks', -1)
-return {1, redis.call('HGET', KEYS[1], 'phone')}
+return {1, redis.call('HGET', KEYS[1], 'phone'), redis.call('HGET', KEYS[1], 'place')}
+"""
+
+# Remembers the first answer, makes its token good, and ends the number's delays. {whether it was the first, is_new, requires_pin}; {0} when the
+# session has ended meanwhile.
+_ACCEPT = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
+local is_first = redis.call('HSETNX', KEYS[1], 'is_new', ARGV[3])
+redis.call('HSETNX', KEYS[1], 'requires_pin', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[1], 'NX', 'EX', ARGV[2])
+for i = 3, #KEYS do redis.call('HDEL', KEYS[i], 'asked', 'next_at') end
+return {is_first, redis.call('HGET', KEYS[1], 'is_new'), redis.call('HGET', KEYS[1], 'requires_pin')}
 """
 
 # Binds the token to the first device that uses it. The phone, or nil for another device and for no token at all.
@@ -98,36 +83,76 @@ class Verified:
 def request_code(number: str, address: str) -> Sent:
     """Send a code to the number; the same happens for numbers with and without an account.
 
-    Raises RateLimited (too soon after the last one, or too many of this number or address) and StorageUnavailable (Redis or the gateway).
+    Raises InvalidRequest (no codes go to such numbers), RateLimited (too soon after the last one, or too many) and StorageUnavailable (Redis, the
+    gateway, or codes are switched off). What was refused or did not leave costs nothing.
     """
-    session_id, code = uuid.uuid4(), f"{secrets.randbelow(10**6):06}"
-    keys = _request_keys(number, address, session_id)
-    with valkey.required() as store:
-        delay = _count_request(store, keys, number, _code_hash(session_id, code))
+    country = _texted_country(number)
+    request = code_requests.Request(uuid.uuid4(), number, address)
+    code = f"{secrets.randbelow(10**6):06}"
+    counted = _count(request, _code_hash(request.session_id, code))
     try:
-        sms.gateway().send(sms.CodeMessage(number, code))
-    except sms.SmsUnavailable as failure:
+        reserved = code_days.reserve(country, is_budgeted=request.network is not None)
+    except Exception as failure:
+        _note(failure)
+        _take_back(counted, uncount=True)
+        raise
+    _deliver(CodeMessage(number, code), counted, reserved)
+    return Sent(request.session_id, counted.delay)
+
+
+def _texted_country(number: str) -> str:
+    try:
+        if not settings.CODES_ENABLED:
+            raise code_days.SwitchedOff(retry_after=code_days.SWITCHED_OFF_SECONDS)
+        return countries.require_texted(number)
+    except (code_days.SwitchedOff, InvalidRequest) as refusal:
+        _note(refusal)
+        raise
+
+
+def _count(request: code_requests.Request, code_hash: bytes) -> code_requests.Counted:
+    try:
         with valkey.required() as store:
-            store.eval(_TAKE_BACK, len(keys), *keys)
-        raise StorageUnavailable from failure
-    return Sent(session_id, delay)
+            return code_requests.count(store, request, code_hash, encrypt_phone(request.number), CODE_SECONDS)
+    except code_requests.TooMany as refusal:
+        _note(refusal)
+        raise
 
 
-def _request_keys(number: str, address: str, session_id: uuid.UUID) -> list[str]:
-    name = hash_phone(number).hex()
-    return [f"otp:number:{name}", f"otp:day:{name}", f"otp:address:{counted_as(address)}", _session_key(session_id)]
+def _deliver(message: CodeMessage, counted: code_requests.Counted, reserved: code_days.Reservation) -> None:
+    # The gateway may take seconds, and connections are few.
+    release_connection()
+    try:
+        deliveries.deliver(message)
+    except SmsUnavailable as failure:
+        # What may have left all the same may have cost something: it stays counted.
+        is_late = isinstance(failure, deliveries.SmsLate)
+        if is_late:
+            count("codes_sent", reserved.country)
+        else:
+            code_days.give_back(reserved)
+        _take_back(counted, uncount=not is_late)
+        raise StorageUnavailable("The code could not be sent; try again.") from failure
+    count("codes_sent", reserved.country)
 
 
-def _count_request(store: redis.Redis, keys: list[str], number: str, code_hash: bytes) -> int:
-    [per_day], [per_hour] = settings.LIMITS["OTP_PER_NUMBER_DAY"], settings.LIMITS["OTP_PER_IP_HOUR"]
-    delays = settings.LIMITS["OTP_DELAYS"]
-    phone = encrypt_phone(number)
-    allowed, seconds = store.eval(
-        _REQUEST, len(keys), *keys, per_day, per_hour, code_hash, phone, CODE_SECONDS, *delays
-    )
-    if not allowed:
-        raise RateLimited(retry_after=max(int(seconds), 1))
-    return int(seconds)
+def _take_back(counted: code_requests.Counted, *, uncount: bool) -> None:
+    with valkey.required() as store:
+        code_requests.take_back(store, counted, uncount=uncount)
+
+
+REASONS: dict[type[Exception], str] = {
+    code_days.SwitchedOff: "switched_off",
+    code_days.BudgetUsedUp: "country",
+    InvalidRequest: "not_texted",
+}
+
+
+def _note(failure: Exception) -> None:
+    """Count the refusal, if it is one."""
+    reason = failure.reason if isinstance(failure, code_requests.TooMany) else REASONS.get(type(failure))
+    if reason is not None:
+        count("codes_refused", reason)
 
 
 def verify_code(session_id: uuid.UUID, code: str) -> Verified:
@@ -136,25 +161,40 @@ def verify_code(session_id: uuid.UUID, code: str) -> Verified:
     Raises InvalidOtp with the checks that are left: at most five are ever compared in one session, however many arrive at once.
     """
     with valkey.required() as store:
-        right, fact = store.eval(_VERIFY, 1, _session_key(session_id), _code_hash(session_id, code), CHECKS)
+        right, *facts = store.eval(
+            _VERIFY, 1, code_requests.session_key(session_id), _code_hash(session_id, code), CHECKS
+        )
         if not right:
-            raise InvalidOtp(attempts_remaining=int(fact))
-        return _remember_verified(store, session_id, fact)
+            count("codes_wrong")
+            raise _wrong(int(facts[0]))
+        return _remember_verified(store, session_id, *facts)
 
 
-def _remember_verified(store: redis.Redis, session_id: uuid.UUID, phone: bytes) -> Verified:
-    token = _registration_token(session_id)
-    number_hash = hash_phone(decrypt_phone(phone))
+def _wrong(checks_left: int) -> InvalidOtp:
+    sentence = None if checks_left else "The code is wrong or has expired, or was tried too often; ask for a new one."
+    return InvalidOtp(sentence, attempts_remaining=checks_left)
+
+
+def _remember_verified(store: redis.Redis, session_id: uuid.UUID, phone: bytes, place_hash: bytes) -> Verified:
+    token, number = _registration_token(session_id), decrypt_phone(phone)
+    number_hash = hash_phone(number)
     user_id = User.objects.values_list("pk", flat=True).filter(phone_hash=number_hash).first()
     requires_pin = user_id is not None and registration_lock(user_id) is not None
-    with store.pipeline() as steps:
-        steps.hsetnx(_session_key(session_id), "is_new", int(user_id is None))
-        steps.hget(_session_key(session_id), "is_new")
-        steps.hsetnx(_session_key(session_id), "requires_pin", int(requires_pin))
-        steps.hget(_session_key(session_id), "requires_pin")
-        steps.set(_token_key(token), phone, nx=True, ex=TOKEN_SECONDS)
-        steps.delete(f"otp:number:{number_hash.hex()}")
-        _, is_new, _, first_required, *_ = steps.execute()
+    known_places.remember(number_hash, place_hash)
+    keys = [
+        code_requests.session_key(session_id),
+        _token_key(token),
+        *code_requests.delay_keys(number_hash, place_hash),
+    ]
+    facts = (phone, TOKEN_SECONDS, int(user_id is None), int(requires_pin))
+    is_first, *answer = store.eval(_ACCEPT, len(keys), *keys, *facts)
+    if not answer:
+        raise _wrong(0)
+    if is_first:
+        country = countries.country_of(number)
+        code_days.note_verified(country)
+        count("codes_verified", country)
+    is_new, first_required = answer
     return Verified(token, is_new_user=is_new == b"1", requires_pin=first_required == b"1")
 
 
@@ -169,10 +209,6 @@ def redeem(registration_token: str, device_uuid: uuid.UUID) -> str:
     if phone is None:
         raise InvalidToken
     return decrypt_phone(phone)
-
-
-def _session_key(session_id: uuid.UUID) -> str:
-    return f"otp:session:{session_id}"
 
 
 def _code_hash(session_id: uuid.UUID, code: str) -> bytes:

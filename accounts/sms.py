@@ -1,4 +1,7 @@
-"""SMS gateways. `SMS_URL` chooses one: `console://` prints, `file:///path` appends a JSON line per message."""
+"""SMS gateways. `SMS_URL` chooses one: `console://` prints, `file:///path` appends a JSON line per message, the rest are `apprise`'s.
+
+What this module offers may take as long as it takes; `deliveries` is how messages leave.
+"""
 
 import json
 import os
@@ -67,12 +70,42 @@ class FileGateway:
             raise SmsUnavailable from failure
 
 
+class AppriseGateway:
+    """A provider that the library apprise knows by the scheme of a URL. `{to}` in the URL stands for the number's digits."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ImproperlyConfigured when the library is missing or does not understand the URL; no sentence has the URL, which has a password."""
+        if PLACEHOLDER not in url:
+            raise ImproperlyConfigured(f"SMS_URL must have {PLACEHOLDER} where the provider wants the recipient")  # noqa: EM102
+        try:
+            import apprise  # noqa: PLC0415  (optional: requirements-sms.txt)
+        except ImportError as failure:
+            raise ImproperlyConfigured("SMS_URL names a provider: pip install -r requirements-sms.txt") from failure
+        self._library = apprise
+        self._url = url
+        if not apprise.Apprise().add(self._url_to("+12025550123")):
+            raise ImproperlyConfigured("SMS_URL is none that apprise understands: see its page of the provider")
+
+    def send(self, message: CodeMessage) -> None:
+        """Have the provider send it."""
+        provider = self._library.Apprise()
+        if not provider.add(self._url_to(message.to)) or not provider.notify(body=message.body):
+            raise SmsUnavailable
+
+    def _url_to(self, number: str) -> str:
+        return self._url.replace(PLACEHOLDER, number.removeprefix("+"))
+
+
+PLACEHOLDER = "{to}"
+
+
 def gateway() -> SmsGateway:
-    """The gateway SMS_URL names."""
+    """The gateway SMS_URL names. Raises ImproperlyConfigured when there is no such one."""
     url = urlsplit(settings.SMS_URL)
     if url.scheme == "console":
         return ConsoleGateway()
     if url.scheme == "file" and url.path:
         return FileGateway(Path(unquote(url.path)))
-    sentence = "SMS_URL must be console:// or file:///path"
-    raise ImproperlyConfigured(sentence)
+    if url.scheme not in ("", "file"):
+        return AppriseGateway(settings.SMS_URL)
+    raise ImproperlyConfigured("SMS_URL must be console://, file:///path, or the URL of a provider")

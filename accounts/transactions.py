@@ -22,6 +22,12 @@ def short_transaction() -> Iterator[None]:
         yield
 
 
+def release_connection() -> None:
+    """Let others have this thread's connection while it waits for something else. Inside a transaction it stays."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 def heal_connections() -> None:
     """Have dead connections of this process's pool replaced, in the background.
 

@@ -13,8 +13,10 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (models are there only now)
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from accounts.checks import require_well_configured  # noqa: E402
 from chatproject import metrics  # noqa: E402
 from chatproject.bodies import limited_bodies  # noqa: E402
 from chatproject.punctual import in_time  # noqa: E402
@@ -53,7 +55,11 @@ async def live(receive: Any, send: Any) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             try:
+                await asyncio.to_thread(require_well_configured)
                 await runtime.running()
+            except ImproperlyConfigured as failure:
+                await send({"type": "lifespan.startup.failed", "message": str(failure)})
+                return
             except Misplaced:
                 # The guard has logged why.
                 await send({"type": "lifespan.startup.failed", "message": "Nothing is served."})

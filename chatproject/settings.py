@@ -169,6 +169,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 
 # --- the product -------------------------------------------------------------------------------------------------------------------
 SMS_URL: str = env.str("SMS_URL", default="console://")
+# Countries whose numbers are sent codes, each with a daily budget of its own if it has one: "TH,US:500"; "*" is all the others.
+SMS_COUNTRIES: list[str] = env.list("SMS_COUNTRIES", default=["*"])
+CODES_ENABLED = env.bool("CODES_ENABLED", default=True)
 ACCESS_TOKEN_SECONDS: int = env.int("ACCESS_TOKEN_SECONDS", default=600)
 # From one refresh to the next, and from signing in to signing in again.
 REFRESH_TOKEN_DAYS: int = env.int("REFRESH_TOKEN_DAYS", default=30)
@@ -189,6 +192,8 @@ LIMITS: dict[str, list[int]] = {
         "OTP_DELAYS": [60, 120, 300, 600],
         "OTP_PER_NUMBER_DAY": [5],
         "OTP_PER_IP_HOUR": [10],
+        "OTP_PER_NETWORK_HOUR": [50],
+        "OTP_PER_COUNTRY_DAY": [1000],
         "PIN_TRIES_PER_DAY": [5],
         "PIN_HASHES_PER_MIN": [60],
         "ADMIN_LOGINS_PER_15_MIN": [10],
@@ -234,6 +239,8 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "cassandra": {"level": "WARNING"},
+        # The library says to which number a message did not go; what failed is counted and logged without it.
+        "apprise": {"level": "CRITICAL"},
         # Django's request log names the paths of refused calls; a refusal is no event in the server's life, while a store is away least of all.
         "django.request": {"level": "ERROR", "filters": ["no_refusals"]},
         # uvicorn takes what a client did wrong for an error of the server, the one of bad text with a traceback.

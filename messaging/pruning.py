@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from django.conf import settings
 
-from accounts import chores, clocks, leases
+from accounts import chores, clocks, code_days, known_places, leases
 from accounts.chores import Chore, Chunk
 from accounts.leases import Lease, LeaseLost
 from accounts.security_events import EVENTS
@@ -91,4 +91,5 @@ def _chores(store: MessageStore, now_ms: int) -> Sequence[Chore]:
         return Chunk(pruned.removed, pruned.next_page)
 
     rows = Chore("rows of the message store", chunk, size=16, most=256)
-    return (LEDGER, TALLIES, TOKENS, chores.SESSIONS, EVENTS, purging(store, now_ms), rows)
+    people = (TOKENS, chores.SESSIONS, EVENTS, code_days.PRUNING, known_places.PRUNING)
+    return (LEDGER, TALLIES, *people, purging(store, now_ms), rows)

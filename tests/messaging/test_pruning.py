@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import leases
-from accounts.models import Lease
+from accounts.models import CodeDay, KnownPlace, Lease
 from conversations.models import LedgerRow
 from messaging import pruning, runtime
 from messaging.store.memory import MemoryStore
@@ -106,6 +106,8 @@ async def test_the_command_prunes_everything_and_says_what(bob: Caller, seven: s
     await age(seven, range(1, 6), days=16)
     await Session.objects.acreate(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
     await Session.objects.acreate(session_key="new", session_data="", expire_date=timezone.now() + timedelta(days=1))
+    await CodeDay.objects.acreate(day=timezone.now().date() - timedelta(days=402), country="TH", sent=9)
+    await KnownPlace.objects.acreate(number_hash=b"n", place_hash=b"p", seen_at=timezone.now() - timedelta(days=181))
     lines = dict(line.split(maxsplit=1)[::-1] for line in (await ordered()).splitlines())
     assert lines == {
         "ledger": "5",
@@ -113,10 +115,14 @@ async def test_the_command_prunes_everything_and_says_what(bob: Caller, seven: s
         "token pairs": "0",
         "web sessions": "1",
         "security events": "0",
+        "days of codes": "1",
+        "known places": "1",
         "mailboxes of unlinked devices": "0",
         "rows of the message store": "0",
     }
     assert await LedgerRow.objects.acount() == 2
+    assert await CodeDay.objects.aexists()
+    assert await KnownPlace.objects.aexists()
 
 
 async def test_the_command_fails_while_another_process_is_at_it(hot_road: None) -> None:

@@ -1,0 +1,36 @@
+"""What the settings of this app must be like: asked by `manage.py check`, and before a process serves."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from accounts import countries, sms
+
+
+def require_well_configured() -> None:
+    """Raise ImproperlyConfigured, in one sentence, unless codes can be sent as the settings say."""
+    countries.require_well_formed()
+    sms.gateway()
+
+
+def codes_can_be_sent(**_: Any) -> list[checks.CheckMessage]:
+    """The same, as an error of `manage.py check`."""
+    try:
+        require_well_configured()
+    except ImproperlyConfigured as failure:
+        return [checks.Error(str(failure), id="accounts.E001")]
+    return []
+
+
+def codes_are_not_printed(**_: Any) -> list[checks.CheckMessage]:
+    """A warning of `manage.py check --deploy`."""
+    if settings.SMS_URL.startswith(("console:", "file:")):
+        return [
+            checks.Warning(
+                "SMS_URL sends codes to nobody's telephone: whoever reads them here can sign in as anybody",
+                id="accounts.W001",
+            )
+        ]
+    return []
