@@ -6,35 +6,22 @@ that Channels makes before every handler to close old database connections (this
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from accounts import clocks
-from accounts.wire.refusals import ChatError, Conflict, InvalidRequest, InvalidToken, RetryInOrder, StorageUnavailable
-from conversations.sends import Send, Sender, Sent
+from accounts.wire.refusals import ChatError, InvalidRequest, InvalidToken, StorageUnavailable
 from devices.current import CurrentDevice
-from messaging import acks, close_codes, frames, handshakes, hints, receipts, sessions, window
+from messaging import close_codes, frames, handshakes, hints, sessions, window
 from messaging.buckets import TokenBuckets
-from messaging.chains import Chains
 from messaging.counts import counts
-from messaging.envelopes import Close, Envelope, Hint, Mailbox
-from messaging.frames import (
-    CODECS,
-    JSON,
-    AckFrame,
-    AnyClientFrame,
-    AuthenticateFrame,
-    BadFrame,
-    NotAFrame,
-    ReadFrame,
-    SendFrame,
-)
-from messaging.group_commit import Outcome
+from messaging.envelopes import Close, Envelope, Hint
+from messaging.frames import CODECS, JSON, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame
+from messaging.hearing import Hearing
 from messaging.mailboxes import Delivery
 from messaging.pauses import about, is_set_within
 from messaging.runtime import Runtime, running
@@ -44,12 +31,9 @@ from messaging.writer import SocketWriter
 
 logger = logging.getLogger(__name__)
 
-LARGEST_SEND = 256 * 1024
 AUTHENTICATE_SECONDS = 5.0
 BAD_FRAMES = 3
 CHECK_SECONDS = 30.0
-# Each may hold a connection to PostgreSQL; one socket must not keep the others from theirs.
-MOST_ERRANDS = 4
 END_AGAIN_SECONDS = 0.5
 
 
@@ -61,6 +45,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._codec = CODECS[JSON]
         self._session: Session | None = None
         self._delivery: Delivery | None = None
+        self._hearing: Hearing | None = None
         self._listening: hints.Listening | None = None
         self._runtime: Runtime | None = None
         self._bad_frames = 0
@@ -69,9 +54,6 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._is_cut = False
         self._task: asyncio.Task[Any] | None = None
         self._is_doubtful = asyncio.Event()
-        self._errands: set[asyncio.Task[None]] = set()
-        self._unanswered: set[asyncio.Future[Outcome]] = set()
-        self._chains = Chains()
         self._tasks: list[asyncio.Task[None]] = []
         self._limit = TokenBuckets(
             rate=settings.LIMITS["FRAMES_PER_SECOND"][0], burst=settings.LIMITS["FRAMES_BURST"][0]
@@ -128,7 +110,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._runtime is not None:
             self._runtime.sockets.discard(self)
             counts.close(self._writer.closing_code or self._ended_with)
-        await end_all({*self._tasks, *self._errands})
+        errands = self._hearing.errands if self._hearing is not None else set()
+        await end_all({*self._tasks, *errands})
 
     async def _write(self) -> None:
         try:
@@ -190,6 +173,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             hints_arrive=lambda: hints.layer().up,
             crowd=partial(len, self._runtime.sockets),
         )
+        self._hearing = Hearing(session, self._runtime, self._delivery, self._put)
         self._put(self._ready(session, ref))
         if self._runtime.condition.away:
             self._put(frames.DegradedFrame(stores=self._runtime.condition.away))
@@ -277,8 +261,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def leave(self, *, absence_ms: int) -> None:
         """What the device says from now on is not heard, so that it says it again elsewhere; what it has asked is answered first."""
         self._is_leaving = True
-        if self._unanswered:
-            await asyncio.wait(self._unanswered)
+        if self._hearing is not None:
+            await self._hearing.all_answered()
         self._leave(close_codes.SERVICE_RESTART, f"retry_after_ms={absence_ms}")
 
     # --- what the device says --------------------------------------------------------------------------------------------------
@@ -317,82 +301,13 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._writer.close(close_codes.UNAUTHENTICATED)
 
     async def _handle(self, frame: AnyClientFrame) -> None:
-        if self._session is None:
+        if self._hearing is None:
             if isinstance(frame, AuthenticateFrame):
                 await self._authenticate(frame)
             else:
                 self._writer.close(close_codes.UNAUTHENTICATED)
             return
-        match frame:
-            case SendFrame():
-                self._send_message(frame, self._session)
-            case AckFrame():
-                await self._acknowledge(frame, self._session)
-            case ReadFrame():
-                await self._errand(self._read(frame, self._session))
-            case AuthenticateFrame():
-                self._refuse(Conflict("This socket is authenticated already."), frame.ref)
-            case _:
-                self._put(frames.PongFrame(ref=frame.ref))
-
-    def _send_message(self, frame: SendFrame, session: Session) -> None:
-        """Queue the send in the order the frames came; the answer is written when there is one."""
-        try:
-            send = frames.to_send(frame, Sender(session.user_id, session.device_id, session.device_number))
-        except ChatError as refusal:
-            self._refuse(refusal, frame.ref)
-            return
-        if not self._chains.may_go(send):
-            counts.refuse(RetryInOrder.code)
-            self._refuse(RetryInOrder(), frame.ref)
-            return
-        assert self._runtime is not None  # noqa: S101  (set with the session)
-        outcome = self._runtime.sending.begin(send, largest=LARGEST_SEND)
-        self._chains.went(send, outcome)
-        self._unanswered.add(outcome)
-        outcome.add_done_callback(partial(self._answer, send, frame.ref))
-
-    def _answer(self, send: Send, ref: str | None, outcome: "asyncio.Future[Outcome]") -> None:
-        self._unanswered.discard(outcome)
-        match outcome.result():
-            case Sent() as sent:
-                self._put(frames.sent_frame(send, sent, ref))
-            case ChatError() as refusal:
-                self._refuse(refusal, ref)
-
-    async def _acknowledge(self, frame: AckFrame, session: Session) -> None:
-        assert self._delivery is not None  # noqa: S101  (set with the session)
-        try:
-            message_ids = [frames.identifier(text, "message_ids") for text in frame.message_ids]
-        except ChatError as refusal:
-            self._refuse(refusal, frame.ref)
-            return
-        unknown = self._delivery.acknowledge(message_ids)
-        if unknown:
-            await self._errand(self._acknowledge_known(unknown, frame.ref, session))
-
-    async def _acknowledge_known(self, message_ids: Sequence[int], ref: str | None, session: Session) -> None:
-        assert self._runtime is not None  # noqa: S101  (set with the session)
-        try:
-            await acks.acknowledge_known(Mailbox(session.user_id, session.device_id), message_ids, self._runtime.acks)
-        except StorageUnavailable as refusal:
-            self._refuse(refusal, ref)
-
-    async def _read(self, frame: ReadFrame, session: Session) -> None:
-        try:
-            assert self._runtime is not None  # noqa: S101  (set with the session)
-            reader = Mailbox(session.user_id, session.device_id)
-            await receipts.read(reader, UUID(frame.conversation_id), frame.seq, self._runtime.store)
-        except ChatError as refusal:
-            self._refuse(refusal, frame.ref)
-
-    async def _errand(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something for this socket beside its frames. A socket that asks for too much at once waits."""
-        while len(self._errands) >= MOST_ERRANDS:
-            await asyncio.wait(self._errands, return_when=asyncio.FIRST_COMPLETED)
-        task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        await self._hearing.hear(frame)
 
 
 async def end_all(tasks: set["asyncio.Task[None]"]) -> None:

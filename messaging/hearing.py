@@ -1,0 +1,126 @@
+"""What an authenticated device says on its socket, frame by frame: one function for each, found by the frame's type."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from accounts.wire.refusals import ChatError, Conflict, RetryInOrder
+from conversations.sends import Send, Sender, Sent
+from messaging import acks, frames, receipts
+from messaging.chains import Chains
+from messaging.counts import counts
+from messaging.envelopes import Mailbox
+from messaging.frames import AckFrame, AnyClientFrame, AuthenticateFrame, PingFrame, ReadFrame, SendFrame
+from messaging.group_commit import Outcome
+from messaging.mailboxes import Delivery
+from messaging.runtime import Runtime
+from messaging.sessions import Session
+
+LARGEST_SEND = 256 * 1024
+# Each may hold a connection to PostgreSQL; one socket must not keep the others from theirs.
+MOST_ERRANDS = 4
+
+Put = Callable[[frames.ServerFrame | dict[str, Any]], None]
+
+
+class Hearing:
+    """One socket's ear for its device. Answers go out through `put`."""
+
+    def __init__(self, session: Session, runtime: Runtime, delivery: Delivery, put: Put) -> None:
+        self.session = session
+        self.mailbox = Mailbox(session.user_id, session.device_id)
+        self.runtime = runtime
+        self.delivery = delivery
+        self.put = put
+        self.chains = Chains()
+        # Work beside the frames. Whoever ends the socket ends it.
+        self.errands: set[asyncio.Task[None]] = set()
+        self.unanswered: set[asyncio.Future[Outcome]] = set()
+
+    async def hear(self, frame: AnyClientFrame) -> None:
+        """Do what the frame asks for, or refuse it. Returns when the next frame may be heard."""
+        await _VERBS[type(frame)](self, frame)
+
+    async def all_answered(self) -> None:
+        """Return when every send that was heard has its answer."""
+        if self.unanswered:
+            await asyncio.wait(self.unanswered)
+
+    def refuse(self, refusal: ChatError, ref: str | None) -> None:
+        self.put(frames.error_frame(refusal, ref))
+
+    async def errand(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
+        """Do something beside the frames; what it raises is its refusal. A socket that asks for too much at once waits."""
+        while len(self.errands) >= MOST_ERRANDS:
+            await asyncio.wait(self.errands, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(self._refusing(work, ref))
+        self.errands.add(task)
+        task.add_done_callback(self.errands.discard)
+
+    async def _refusing(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
+        try:
+            await work
+        except ChatError as refusal:
+            self.refuse(refusal, ref)
+
+
+async def _send(hearing: Hearing, frame: SendFrame) -> None:
+    """Queue the send in the order the frames came; the answer is written when there is one."""
+    session = hearing.session
+    try:
+        send = frames.to_send(frame, Sender(session.user_id, session.device_id, session.device_number))
+    except ChatError as refusal:
+        hearing.refuse(refusal, frame.ref)
+        return
+    if not hearing.chains.may_go(send):
+        counts.refuse(RetryInOrder.code)
+        hearing.refuse(RetryInOrder(), frame.ref)
+        return
+    outcome = hearing.runtime.sending.begin(send, largest=LARGEST_SEND)
+    hearing.chains.went(send, outcome)
+    hearing.unanswered.add(outcome)
+    outcome.add_done_callback(partial(_answer, hearing, send, frame.ref))
+
+
+def _answer(hearing: Hearing, send: Send, ref: str | None, outcome: asyncio.Future[Outcome]) -> None:
+    hearing.unanswered.discard(outcome)
+    match outcome.result():
+        case Sent() as sent:
+            hearing.put(frames.sent_frame(send, sent, ref))
+        case ChatError() as refusal:
+            hearing.refuse(refusal, ref)
+
+
+async def _ack(hearing: Hearing, frame: AckFrame) -> None:
+    try:
+        message_ids = [frames.identifier(text, "message_ids") for text in frame.message_ids]
+    except ChatError as refusal:
+        hearing.refuse(refusal, frame.ref)
+        return
+    unknown: Sequence[int] = hearing.delivery.acknowledge(message_ids)
+    if unknown:
+        await hearing.errand(acks.acknowledge_known(hearing.mailbox, unknown, hearing.runtime.acks), frame.ref)
+
+
+async def _read(hearing: Hearing, frame: ReadFrame) -> None:
+    conversation_id = UUID(frame.conversation_id)
+    await hearing.errand(receipts.read(hearing.mailbox, conversation_id, frame.seq, hearing.runtime.store), frame.ref)
+
+
+async def _authenticate(hearing: Hearing, frame: AuthenticateFrame) -> None:
+    hearing.refuse(Conflict("This socket is authenticated already."), frame.ref)
+
+
+async def _ping(hearing: Hearing, frame: PingFrame) -> None:
+    hearing.put(frames.PongFrame(ref=frame.ref))
+
+
+_VERBS: dict[type[AnyClientFrame], Callable[[Hearing, Any], Awaitable[None]]] = {
+    SendFrame: _send,
+    AckFrame: _ack,
+    ReadFrame: _read,
+    AuthenticateFrame: _authenticate,
+    PingFrame: _ping,
+}
