@@ -10,14 +10,17 @@ from typing import Any
 
 import jwt
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 
 from accounts.derivation import key_from
-from accounts.models import User
+from accounts.models import SecurityEvent, User
+from devices import tokens
 from devices.models import Device, TokenPair
 from devices.signals import device_changed
 from tests.cast import Answer, Http, Installation
+from tests.clocks import set_process_clock
 
 pytestmark = pytest.mark.django_db
 
@@ -114,12 +117,23 @@ def test_no_token_and_a_bad_token_are_told_apart(anyone: Http) -> None:
         )
 
 
-def forged(
-    token: str, settings: Any, header: dict[str, str] | None = None, algorithm: str = "HS256", **claims: Any
-) -> str:
+def claims_of(token: str) -> dict[str, Any]:
     payload = token.split(".")[1]
-    original = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    key = key_from(settings.TOKEN_KEYS[0].partition(":")[2], "access token")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert isinstance(claims, dict)
+    return claims
+
+
+def forged(
+    token: str,
+    settings: Any,
+    header: dict[str, str] | None = None,
+    algorithm: str = "HS256",
+    secret: str | None = None,
+    **claims: Any,
+) -> str:
+    original = claims_of(token)
+    key = key_from(secret or settings.TOKEN_KEYS[0].partition(":")[2], "access token")
     chosen = {name: value for name, value in (original | claims).items() if value is not None}
     return jwt.encode(
         chosen, "" if algorithm == "none" else key, algorithm=algorithm, headers={"kid": "k1"} | (header or {})
@@ -140,10 +154,80 @@ def test_every_claim_counts(alice_phone: Installation, mallory: Installation, se
         {"did": "x"},
         {"sub": mallory.user_id},
         {"sub": None},
+        {"aud": None},
+        {"aud": ["elsewhere", "nowhere"]},
+        {"typ": None},
+        {"typ": "link"},
+        {"exp": "never"},
+        {"did": "9" * 30},
     ]
     assert [claims for claims in bad if works(forged(token, settings, **claims))] == []
-    assert not works(forged(token, settings, algorithm="none"))
-    assert not works(forged(token, settings, header={"kid": "k2"}))
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
+def test_the_algorithm_is_not_the_tokens_to_choose(alice_phone: Installation, settings: Any, algorithm: str) -> None:
+    assert not works(forged(alice_phone.access_token, settings, algorithm=algorithm))
+    header, _, rest = alice_phone.access_token.partition(".")
+    for name in ("none", "None", "nOnE", "HS256"):
+        lying = base64.urlsafe_b64encode(json.dumps({"alg": name, "kid": "k1", "typ": "JWT"}).encode()).decode()
+        assert not works(f"{lying.rstrip('=')}.{rest.partition('.')[0]}.")
+    assert works(f"{header}.{rest}")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kid": "k2"},
+        {"kid": ""},
+        {"kid": "../../dev/null"},
+        {"kid": "k2", "jku": "https://mallory.example/keys"},
+        {"kid": "k2", "jwk": {"kty": "oct", "k": "AAAA"}},
+    ],
+)
+def test_a_key_is_one_of_the_installations_own(alice_phone: Installation, settings: Any, header: Any) -> None:
+    assert not works(forged(alice_phone.access_token, settings, header=header))
+    assert not works(forged(alice_phone.access_token, settings, secret="of-another-installation-000000000000"))
+    assert not works(forged(alice_phone.access_token, settings, secret="", header=header))
+
+
+def test_a_tampered_token_is_none(alice_phone: Installation, bob_phone: Installation) -> None:
+    """Each part of one token with the other parts of another, and a signature with its last bits changed."""
+    alices, bobs = alice_phone.access_token.split("."), bob_phone.access_token.split(".")
+    assert not works(".".join([alices[0], bobs[1], alices[2]]))
+    assert not works(".".join([alices[0], alices[1], bobs[2]]))
+    assert not works(".".join([*alices[:2], alices[2][:-2] + ("AA" if alices[2][-2:] != "AA" else "BB")]))
+    assert not works(".".join([*alices, alices[2]]))
+
+
+def test_an_access_token_lasts_ten_minutes(alice_phone: Installation, settings: Any) -> None:
+    claims = claims_of(alice_phone.access_token)
+    assert claims["exp"] - claims["iat"] == 600
+    now = int(time.time())
+    assert works(forged(alice_phone.access_token, settings, exp=now + 30))
+    assert not works(forged(alice_phone.access_token, settings, exp=now - 30))
+    settings.ACCESS_TOKEN_SECONDS = 60
+    shorter = refresh(alice_phone.refresh_token).body
+    assert shorter["access_expires_in_seconds"] == 60
+    claims = claims_of(shorter["access_token"])
+    assert claims["exp"] - claims["iat"] == 60
+
+
+@pytest.mark.parametrize("days", [-400, -1, 1, 400])
+def test_a_process_with_a_wrong_clock_signs_nobody_out_and_lets_nobody_in_longer(
+    alice_phone: Installation, bob_phone: Installation, settings: Any, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as there:
+        set_process_clock(there, timedelta(days=days))
+        assert works(alice_phone.access_token)
+        assert not works(forged(bob_phone.access_token, settings, exp=int(now) - 60))
+        renewed = refresh(alice_phone.refresh_token).body
+        assert renewed["refresh_expires_in_seconds"] == 30 * 86_400
+        assert works(renewed["access_token"])
+    assert works(renewed["access_token"])
+    assert abs(claims_of(renewed["access_token"])["exp"] - now - 600) < 60
+    assert refresh(renewed["refresh_token"]).status == 200
 
 
 def test_a_token_made_by_a_process_whose_clock_is_ahead_is_good(alice_phone: Installation, settings: Any) -> None:
@@ -151,13 +235,61 @@ def test_a_token_made_by_a_process_whose_clock_is_ahead_is_good(alice_phone: Ins
 
 
 def test_signing_keys_rotate_without_logging_anyone_out(alice_phone: Installation, settings: Any) -> None:
-    settings.TOKEN_KEYS = ["k2:another-secret-of-a-good-length-000000000000", *settings.TOKEN_KEYS]
-    assert works(alice_phone.access_token)
-    fresh = refresh(alice_phone.refresh_token).body["access_token"]
-    assert jwt.get_unverified_header(fresh)["kid"] == "k2"
-    assert works(fresh)
-    settings.TOKEN_KEYS = settings.TOKEN_KEYS[:1]
+    """The three documented steps. During each some processes have the list of the step before it."""
+    [old] = settings.TOKEN_KEYS
+    new = "k2:another-secret-of-a-good-length-000000000000"
+    held = [alice_phone.access_token]
+    latest = alice_phone.refresh_token
+    for before, after in [([old], [old, new]), ([old, new], [new, old])]:
+        for signing in (before, after, before, after):
+            settings.TOKEN_KEYS = signing
+            pair = refresh(latest).body
+            held.append(pair["access_token"])
+            latest = pair["refresh_token"]
+            for verifying in (before, after):
+                settings.TOKEN_KEYS = verifying
+                assert works(pair["access_token"])
+    assert [jwt.get_unverified_header(token)["kid"] for token in (held[0], held[-1])] == ["k1", "k2"]
+    # Ten minutes later nothing is left that the old one signed.
+    settings.TOKEN_KEYS = [new]
+    assert works(held[-1])
+    assert not works(held[0])
+
+
+def test_a_key_that_leaked_is_removed_at_once_and_nobody_has_to_sign_in_again(
+    alice_phone: Installation, settings: Any
+) -> None:
+    leaked = settings.TOKEN_KEYS
+    settings.TOKEN_KEYS = ["k2:another-secret-of-a-good-length-000000000000"]
     assert not works(alice_phone.access_token)
+    renewed = refresh(alice_phone.refresh_token).body["access_token"]
+    assert works(renewed)
+    settings.TOKEN_KEYS = leaked
+    forgery = forged(renewed, settings)
+    settings.TOKEN_KEYS = ["k2:another-secret-of-a-good-length-000000000000"]
+    assert not works(forgery)
+
+
+@pytest.mark.parametrize("keys", [[], ["no-kid"], ["k1:"], [":secret"], ["k1:one-secret", "k1:another"]])
+def test_a_list_of_keys_that_is_none_is_refused(alice_phone: Installation, settings: Any, keys: list[str]) -> None:
+    settings.TOKEN_KEYS = keys
+    with pytest.raises(ImproperlyConfigured, match="TOKEN_KEYS"):
+        tokens.authenticate(alice_phone.access_token)
+
+
+def test_reuse_and_signing_out_are_on_record(alice_phone: Installation) -> None:
+    renewed = refresh(alice_phone.refresh_token).body
+    assert works(renewed["access_token"])
+    refresh(alice_phone.refresh_token)
+    alice_phone.register()
+    assert alice_phone.http.post("auth/logout", {}).status == 204
+    events = SecurityEvent.objects.filter(user_id=alice_phone.user_id).order_by("id")
+    assert [(event.kind, str(event.device_id)) for event in events] == [
+        ("registered", alice_phone.device_id),
+        ("token_reuse", alice_phone.device_id),
+        ("registered", alice_phone.device_id),
+        ("logged_out", alice_phone.device_id),
+    ]
 
 
 def test_a_refresh_token_lasts_thirty_days_and_a_line_of_them_180(alice_phone: Installation) -> None:
