@@ -278,7 +278,7 @@ def test_what_is_stored_is_argon2id_under_a_pepper_and_fits_one_row(
 ) -> None:
     for phone in (alice_phone, bob_phone):
         with_pin(phone)
-    alices, bobs = (Pin.objects.get(pk=phone.user_id) for phone in (alice_phone, bob_phone))
+    alices, bobs = (Pin.objects.get(user_id=phone.user_id) for phone in (alice_phone, bob_phone))
     assert alices.secret_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert alices.secret_hash != bobs.secret_hash
     with pin_hashes.turn():
