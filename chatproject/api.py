@@ -11,6 +11,7 @@ from chatproject import errors, openapi
 from conversations.api import router as conversations
 from devices.api import router as devices
 from devices.bearer import bearer
+from devices.link_api import router as linking
 from messaging.api import router as messaging
 
 PREFIX = "/v1"
@@ -36,6 +37,7 @@ errors.install(api)
 api.add_router(PREFIX, accounts)
 api.add_router(PREFIX, pins)
 api.add_router(PREFIX, people)
+api.add_router(PREFIX, linking)
 api.add_router(PREFIX, devices)
 api.add_router(PREFIX, conversations)
 api.add_router(PREFIX, messaging)

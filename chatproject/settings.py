@@ -211,6 +211,7 @@ LIMITS: dict[str, list[int]] = {
         "ADDS_PER_HOUR": [100],
         "CONVERSATIONS_PER_USER": [2000],
         "DEVICES_PER_USER": [6],
+        "LINKS_PER_HOUR": [20],
         "MEMBERS": [256],
         "MAILBOX_ROWS": [50_000],
         "MAILBOX_BYTES": [256 * 1024**2],

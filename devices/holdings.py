@@ -7,13 +7,14 @@ same lock order (people before conversations), sees each list before or after a 
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Exists, F
 from django.utils import timezone
 
 from accounts.models import Relationship, User
-from accounts.wire.refusals import NotFound
+from accounts.wire.refusals import DeviceLimit, NotFound
 from devices import prekeys, tokens
-from devices.models import Device
+from devices.models import Device, Link
 from devices.signals import Reason, announce
 
 LAST_NUMBER = 127
@@ -33,6 +34,29 @@ def devices_seen_by(caller_id: UUID, user_id: UUID) -> Sequence[Device]:
     """The person's devices as the caller may see them: none of somebody who blocks the caller. It takes as long as for nobody at all."""
     blocking = Relationship.objects.filter(user_id=user_id, other_id=caller_id, stance=Relationship.Stance.BLOCKING)
     return list(Device.objects.filter(~Exists(blocking), user_id=user_id, active=True).order_by("pk"))
+
+
+def is_primary(device_id: int) -> bool:
+    """Whether the device is its holder's primary now."""
+    return Device.objects.filter(pk=device_id, active=True, is_primary=True).exists()
+
+
+def most_devices() -> int:
+    """How many devices a person may have."""
+    [limit] = settings.LIMITS["DEVICES_PER_USER"]
+    return min(limit or LAST_NUMBER, LAST_NUMBER)
+
+
+def require_room(devices: Sequence[Device]) -> None:
+    """Raise DeviceLimit unless whoever holds these devices may have one more."""
+    if len(devices) >= most_devices():
+        raise DeviceLimit(current=len(devices), max=most_devices())
+
+
+def close_links(user_id: UUID) -> None:
+    """End links that wait to be claimed or approved: the device that showed their code is not the primary any more, or has another key by now."""
+    waiting = Link.objects.filter(user_id=user_id, state__in=(Link.State.NEW, Link.State.CLAIMED))
+    waiting.update(state=Link.State.EXPIRED, offer=None)
 
 
 def access_own_device(user_id: UUID, device_id: int) -> Device:

@@ -146,3 +146,40 @@ class OneTimePrekey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} prekey of device {self.device_id}"
+
+
+class Link(models.Model):
+    """The way of a new installation into an account: the primary opens it, the installation claims it, the primary approves or rejects it.
+
+    `expires_at` ends the present state. Of both secrets only the hash is kept. `offer`: what the claimant says about itself, without its keys
+    once the link has come to an end.
+    """
+
+    class State(models.TextChoices):
+        NEW = "new"
+        CLAIMED = "claimed"
+        APPROVED = "approved"
+        COMPLETED = "completed"
+        REJECTED = "rejected"
+        EXPIRED = "expired"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="links")
+    state = models.CharField(max_length=10, choices=State, default=State.NEW)
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    claim_hash = models.BinaryField(max_length=32, null=True)
+    offer = models.BinaryField(null=True)
+    device_id = models.BigIntegerField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "devices_link"
+        indexes: ClassVar = [
+            models.Index(
+                fields=["expires_at"], condition=Q(state__in=["new", "claimed", "approved"]), name="devices_link_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"link {self.pk}"

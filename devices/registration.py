@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 
 from accounts import otp, registration_lock, usage
@@ -86,13 +85,15 @@ def _again(device: Device, new: NewDevice) -> Device:
     """With a new identity key the client was installed again: its mailbox is empty and its former keys are gone."""
     is_reinstalled = bytes(device.identity_key) != new.identity_key
     if is_reinstalled:
+        if device.is_primary:
+            holdings.close_links(device.user_id)
         prekeys.forget(device)
         # Rises with every installation: the log knows by it that what it told the former one has to be told again.
         device.mailbox_from = max(_oldest_open_position(), device.mailbox_from + 1)
         device.mailbox_full, device.pending_rows, device.pending_bytes = False, 0, 0
     prekeys.forget_former(device)
     is_changed = is_reinstalled or device.registration_id != new.registration_id
-    _describe(device, new)
+    describe(device, new)
     device.linked_by = None
     device.is_primary = device.is_primary or not _has_primary(device.user_id)
     device.save()
@@ -105,11 +106,12 @@ def _again(device: Device, new: NewDevice) -> Device:
 
 def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Device:
     _make_room(holdings.active_devices(user.pk), unlink_device_id)
+    holdings.close_links(user.pk)
     Device.objects.filter(user=user, active=True, is_primary=True).update(is_primary=False)
     device = Device(
         user=user, device_uuid=new.device_uuid, device_number=holdings.next_number(user.pk), is_primary=True
     )
-    _describe(device, new)
+    describe(device, new)
     eras.skip_device_ids()
     device.save()
     prekeys.store(device, new.keys)
@@ -120,8 +122,7 @@ def _first_time(user: User, new: NewDevice, unlink_device_id: int | None) -> Dev
 
 def _make_room(devices: Sequence[Device], unlink_device_id: int | None) -> None:
     """Unlink the named device if the person has as many as they may have. Raises DeviceLimit when that is none of them."""
-    [limit] = settings.LIMITS["DEVICES_PER_USER"]
-    most = min(limit or holdings.LAST_NUMBER, holdings.LAST_NUMBER)
+    most = holdings.most_devices()
     if len(devices) < most:
         return
     named = next((device for device in devices if device.pk == unlink_device_id), None)
@@ -135,7 +136,8 @@ def _to_choose_from(device: Device) -> dict[str, str | None]:
     return {"device_id": str(device.pk), "name": device.name, "platform": device.platform, "last_seen_at": last_seen}
 
 
-def _describe(device: Device, new: NewDevice) -> None:
+def describe(device: Device, new: NewDevice) -> None:
+    """The device is what the installation says about itself."""
     device.name = new.name
     device.platform = new.platform
     device.registration_id = new.registration_id

@@ -148,6 +148,14 @@ class RegistrationOut(TokensOut):
     is_primary: bool
 
 
+class LinkedBy(BaseModel):
+    """The device that let another one in, the identity key it had then, and its signature."""
+
+    device_id: str
+    identity_key: str
+    signature: str
+
+
 class DeviceOut(BaseModel):
     """One of the caller's devices."""
 
@@ -160,7 +168,7 @@ class DeviceOut(BaseModel):
     is_current: bool
     registration_id: int
     identity_key: Base64Out
-    linked_by: dict[str, Any] | None = None
+    linked_by: LinkedBy | None = None
     created_at: TimeOut
     last_seen_at: DayOut | None = None
 
@@ -188,7 +196,7 @@ class IdentityOut(BaseModel):
     registration_id: int
     identity_key: Base64Out
     is_primary: bool
-    linked_by: dict[str, Any] | None = None
+    linked_by: LinkedBy | None = None
 
 
 class IdentitiesOut(BaseModel):

@@ -33,6 +33,8 @@ def unlink(caller: CurrentDevice, device_id: int, pin: str | None) -> None:
     with short_transaction():
         holdings.lock_holder(caller.user_id)
         holdings.unlink(_require_unlinkable(caller, device_id))
+        by = {"by_device_id": str(caller.device_id)}
+        note(Kind.DEVICE_UNLINKED, user_id=caller.user_id, device_id=device_id, facts=by)
 
 
 def log_out(caller: CurrentDevice) -> None:
@@ -78,8 +80,5 @@ def _require_unlinkable(caller: CurrentDevice, device_id: int) -> Device:
 
 def _require_say(caller: CurrentDevice, device: Device) -> None:
     """The rank that counts is today's, not that of the moment the token was checked."""
-    if (
-        device.pk != caller.device_id
-        and not Device.objects.filter(pk=caller.device_id, active=True, is_primary=True).exists()
-    ):
+    if device.pk != caller.device_id and not holdings.is_primary(caller.device_id):
         raise Forbidden

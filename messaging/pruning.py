@@ -13,7 +13,7 @@ from accounts.security_events import EVENTS
 from accounts.wire.refusals import StorageUnavailable
 from conversations.pruning import LEDGER
 from conversations.tallies import TALLIES
-from devices.pruning import TOKENS
+from devices.pruning import LINKS, TOKENS
 from messaging.pauses import about
 from messaging.purging import purging
 from messaging.store.protocol import MessageStore, StoreUnavailable
@@ -91,5 +91,5 @@ def _chores(store: MessageStore, now_ms: int) -> Sequence[Chore]:
         return Chunk(pruned.removed, pruned.next_page)
 
     rows = Chore("rows of the message store", chunk, size=16, most=256)
-    people = (TOKENS, chores.SESSIONS, EVENTS, code_days.PRUNING, known_places.PRUNING)
+    people = (TOKENS, LINKS, chores.SESSIONS, EVENTS, code_days.PRUNING, known_places.PRUNING)
     return (LEDGER, TALLIES, *people, purging(store, now_ms), rows)

@@ -14,7 +14,7 @@ from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
 from conversations.entries import LogEntry
-from messaging import hints, pruning, receipts
+from messaging import errands, hints, pruning, receipts
 from messaging.acks import Acknowledged, AckWriter
 from messaging.condition import MESSAGES, POSTGRESQL, Condition, Store
 from messaging.counts import Counts, counts
@@ -59,6 +59,7 @@ class Runtime:
         self.finisher = Finisher(self.relay)
         self.acks = AckWriter(self.store, self._acknowledged)
         self.sockets = OpenSockets()
+        self.errand_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -75,6 +76,7 @@ class Runtime:
             self.weights.run(),
             self.heart.beat_for_ever(),
             pruning.prune_for_ever(self.store),
+            errands.run_for_ever(self.errand_wanted),
         )
         self._tasks = [asyncio.create_task(part) for part in work]
         if settings.FINISHER_IN_WEB:

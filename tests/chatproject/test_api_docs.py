@@ -36,6 +36,7 @@ def test_openapi_names_every_call_once_with_its_token(anyone: Http) -> None:
         "verify_otp",
         "register_device",
         "refresh",
+        "claim_link",
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 from accounts.models import User
 from devices.models import Device, OneTimePrekey
 from devices.unlinking import block_user, revoke_device, unblock_user
-from tests.cast import Installation
+from tests.cast import Installation, JsonObject
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +66,24 @@ def test_the_primary_unlinks_others_but_neither_itself_nor_the_last(
     assert alice_laptop.http.delete(f"devices/{alice_phone.device_id}").status == 204
     assert alice_laptop.http.delete(f"devices/{alice_phone.device_id}").code == "NOT_FOUND"
     assert alice_laptop.http.delete(f"devices/{alice_laptop.device_id}").code == "CONFLICT"
+
+
+def test_the_primary_needs_the_pin_to_unlink_others_and_nobody_needs_it_to_go(
+    alice_phone: Installation, alice_laptop: Installation
+) -> None:
+    assert alice_laptop.http.put("auth/pin", {"pin": "271828"}).status == 200
+    path = f"devices/{alice_phone.device_id}"
+    bodies: list[JsonObject] = [{}, {"pin": "000000"}]
+    assert [alice_laptop.http.delete(path, body).status for body in bodies] == [401, 401]
+    left = alice_laptop.http.get("auth/pin").body["attempts_remaining"]
+    assert left == 4, "asking without a PIN costs no try"
+    assert alice_phone.http.delete(f"devices/{alice_laptop.device_id}", {"pin": "111111"}).status == 403
+    assert alice_laptop.http.delete(f"devices/{alice_laptop.device_id}", {"pin": "111111"}).status == 409
+    assert alice_laptop.http.get("auth/pin").body["attempts_remaining"] == left, "who may not unlink may not guess"
+    assert alice_laptop.http.delete(path, {"pin": "271828"}).status == 204
+    tablet = alice_laptop.beside("a tablet").register()
+    assert alice_laptop.http.delete(f"devices/{alice_laptop.device_id}").status == 204
+    assert tablet.http.get("profile").status == 200
 
 
 def test_strangers_devices_are_not_there(alice_phone: Installation, mallory: Installation) -> None:

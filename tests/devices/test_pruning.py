@@ -1,4 +1,4 @@
-"""Token pairs that have expired."""
+"""Token pairs that have expired, and links nobody asks for any more."""
 
 from datetime import timedelta
 
@@ -7,10 +7,11 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from accounts import chores
-from devices.models import Device, TokenPair
-from devices.pruning import TOKENS
+from devices.models import Device, Link, TokenPair
+from devices.pruning import LINKS, TOKENS
 from messaging import sessions
 from tests.cast import Http, Installation
+from tests.linking import Linking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
 
@@ -62,3 +63,14 @@ async def test_a_replaced_pair_that_has_not_expired_still_betrays_a_theft(alice_
     stolen = {"refresh_token": alice_phone.refresh_token}
     assert (await sync_to_async(Http().post)("auth/refresh", stolen)).status == 401
     assert await sync_to_async(pairs_of)(alice_phone) == []
+
+
+async def test_a_link_is_forgotten_a_day_after_it_was_opened_unless_a_device_hangs_on_it(
+    alice_phone: Installation,
+) -> None:
+    links = await sync_to_async(lambda: [Linking(alice_phone, alice_phone.beside()).claimed() for _ in range(3)])()
+    await sync_to_async(links[1].approve)()
+    old = Link.objects.filter(pk__in=[link.link_id for link in links[:2]])
+    await old.aupdate(created_at=timezone.now() - timedelta(hours=24))
+    assert await chores.do(LINKS, free) == 1
+    assert {str(link.pk) async for link in Link.objects.all()} == {link.link_id for link in links[1:]}

@@ -10,22 +10,9 @@ from django.db import connection
 from accounts import valkey
 from accounts.models import User
 from devices.models import Device
-from devices.signals import device_changed
 from tests.cast import Http, Installation, JsonObject, Keys, b64
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def announcements() -> Any:
-    heard: list[tuple[str, str]] = []
-
-    def hear(sender: Any, user_id: Any, device_id: int, reason: str, **_: Any) -> None:
-        heard.append((str(device_id), str(reason)))
-
-    device_changed.connect(hear)
-    yield heard
-    device_changed.disconnect(hear)
 
 
 def register(installation: Installation, token: str | None = None, **extra: Any) -> Any:

@@ -1,0 +1,76 @@
+"""Linking as the people of the tests do it: who shows the code, who claims it, who signs."""
+
+import uuid
+from typing import Any
+
+from devices.linking import STATEMENT
+from tests.cast import Answer, Installation, Keys, b64
+
+
+def statement(user_id: str, identity_key: bytes, device_uuid: str) -> bytes:
+    """What an approval signs."""
+    return STATEMENT + uuid.UUID(user_id).bytes + identity_key + uuid.UUID(device_uuid).bytes
+
+
+def signature_of(approver: Installation, new: Installation, keys: Keys | None = None) -> str:
+    """The approver's signature over the new installation; `keys`: another's over the same."""
+    signed = statement(approver.user_id, new.keys.identity_key, new.device_uuid)
+    return b64((keys or approver.keys).sign(signed))
+
+
+class Linking:
+    """One link, from the phone that opens it to the laptop that wants in."""
+
+    def __init__(self, phone: Installation, laptop: Installation | None = None) -> None:
+        self.phone = phone
+        self.laptop = laptop or phone.beside("Alice's laptop")
+        opened = phone.http.post("devices/link", {})
+        assert opened.status == 201, opened
+        self.link_id: str = opened.body["link_id"]
+        self.token: str = opened.body["link_token"]
+        self.secret = ""
+
+    def claim(self, by: Installation | None = None, **changes: Any) -> Answer:
+        by = by or self.laptop
+        return by.http.post("devices/link/claim", {"link_token": self.token, "device": by.device_input(3) | changes})
+
+    def claimed(self) -> "Linking":
+        answer = self.claim()
+        assert answer.status == 201, answer
+        assert answer.body["link_id"] == self.link_id
+        self.secret = answer.body["claim_secret"]
+        return self
+
+    def approve(self, by: Installation | None = None, **changes: Any) -> Answer:
+        by = by or self.phone
+        body = {"link_id": self.link_id, "signature": signature_of(by, self.laptop)} | changes
+        return by.http.post("devices/link/approve", body)
+
+    def approved(self) -> "Linking":
+        answer = self.approve()
+        assert answer.status == 200, answer
+        return self
+
+    def reject(self) -> Answer:
+        return self.phone.http.post("devices/link/approve", {"link_id": self.link_id, "reject": True})
+
+    def look(self, by: Installation | None = None) -> Answer:
+        """The link as a device of the account sees it."""
+        return (by or self.phone).http.get(f"devices/link/{self.link_id}")
+
+    def fetch(self, secret: str | None = None) -> Answer:
+        """The link as its claimant sees it."""
+        header = f"Link {self.secret if secret is None else secret}"
+        path = f"devices/link/{self.link_id}"
+        return self.laptop.http.send_raw("GET", path, "", Authorization=header)
+
+    def completed(self) -> Installation:
+        """The laptop, signed in."""
+        answer = self.fetch()
+        assert answer.status == 200, answer
+        return self.laptop.signed_in(answer.body["registration"])
+
+
+def linked(phone: Installation, name: str = "Alice's laptop") -> Installation:
+    """A second device of the phone's account, let in by it."""
+    return Linking(phone, phone.beside(name)).claimed().approved().completed()
