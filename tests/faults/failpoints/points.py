@@ -153,7 +153,7 @@ def _requests(failpoints: Failpoints) -> None:
     wrap(
         registration,
         "register",
-        "registration_token new unlink_device_id",
+        "registration_token new pin unlink_device_id",
         _after(failpoints, "registered", StorageUnavailable),
     )
     wrap(changes, "announce", "entries", _before(failpoints, "membership_changed", StorageUnavailable))
