@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from waypost_client import cli, lines
+from waypost_client import cli, console, lines
 from waypost_client.codes import from_file
 from waypost_client.errors import NoCode, ProfileInUse, Refused, SignedOut, Unreachable, WaypostError
 from waypost_client.events import Degraded, IdentityChanged, Message, SystemEvent
@@ -23,13 +23,13 @@ def test_the_profile_may_be_named_before_or_after_the_command(tmp_path: Path, mo
     monkeypatch.setenv("WAYPOST_HOME", str(tmp_path))
     before = cli.parser().parse_args(["--profile", "alice", "listen"])
     after = cli.parser().parse_args(["listen", "--profile", "alice", "--json"])
-    assert cli.folder(before) == cli.folder(after) == tmp_path / "alice"
+    assert console.folder(before) == console.folder(after) == tmp_path / "alice"
     assert (before.json, after.json) == (False, True)
 
 
 def test_the_state_folder_beats_the_profile(tmp_path: Path) -> None:
     options = cli.parser().parse_args(["--profile", "alice", "send", "bob", "hello", "there", "--state", str(tmp_path)])
-    assert cli.folder(options) == tmp_path
+    assert console.folder(options) == tmp_path
     assert options.text == ["hello", "there"]
 
 

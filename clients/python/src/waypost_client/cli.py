@@ -5,16 +5,15 @@ import asyncio
 import os
 import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from . import lines
 from .client import Client, is_uuid
 from .codes import CodeSource, from_file
+from .console import Options, add_profile, aside, command, folder, say, typed_lines
 from .errors import (
     ConnectedElsewhere,
     NoCode,
@@ -31,8 +30,6 @@ from .names import Names
 
 DEFAULT_SERVER = "http://localhost:8000"
 PLATFORMS = ("desktop", "android", "ios", "web", "bot")
-Options = argparse.Namespace
-Command = Callable[[Options], Awaitable[None]]
 EXIT_CODES: tuple[tuple[type[WaypostError], int], ...] = (
     (NotRegistered, 3),
     (SignedOut, 3),
@@ -78,9 +75,9 @@ def explain(error: WaypostError) -> str:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="waypost", description="Talk end-to-end encrypted over a Waypost server.")
-    _add_profile(top, default=True)
+    add_profile(top, default=True)
     commands = top.add_subparsers(metavar="command", required=True)
-    register = _command(commands, "register", _register, "make this profile a device of your account")
+    register = command(commands, "register", _register, "make this profile a device of your account")
     register.add_argument(
         "--server", default=os.environ.get("WAYPOST_SERVER", DEFAULT_SERVER), help="default: %(default)s"
     )
@@ -94,77 +91,43 @@ def parser() -> argparse.ArgumentParser:
     )
     register.add_argument("--pin", help="the account's PIN, if it has a registration lock")
     register.add_argument("--unlink", metavar="DEVICE", help="unlink this device to make room")
-    listen = _command(commands, "listen", _listen, "print messages as they come", stops_quietly=True)
+    listen = command(commands, "listen", _listen, "print messages as they come", stops_quietly=True)
     listen.add_argument("--count", type=int, metavar="N", help="end after N messages")
     listen.add_argument("--once", action="store_true", help="end when all that was waiting is printed")
     listen.add_argument("--mark-read", action="store_true", help="tell the senders that their messages were read")
     listen.add_argument("--receipts", action="store_true", help="print who received and read what")
-    chat = _command(commands, "chat", _chat, "talk: prints what comes, sends each line you type", stops_quietly=True)
+    chat = command(commands, "chat", _chat, "talk: prints what comes, sends each line you type", stops_quietly=True)
     chat.add_argument("to", help="a user name or a conversation's id")
-    send = _command(commands, "send", _send, "send one text, also beside a running listen or chat")
+    send = command(commands, "send", _send, "send one text, also beside a running listen or chat")
     send.add_argument("to", help="a user name or a conversation's id")
     send.add_argument("text", nargs="+")
     send.add_argument("--within", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the server")
-    _command(commands, "conversations", _conversations, "list your conversations")
-    history = _command(commands, "history", _history, "print what this device has opened or sent")
+    command(commands, "conversations", _conversations, "list your conversations")
+    history = command(commands, "history", _history, "print what this device has opened or sent")
     history.add_argument("to", help="a user name or a conversation's id")
     history.add_argument("--limit", type=int, default=50)
-    group = _command(commands, "group", _group, "make a group")
+    group = command(commands, "group", _group, "make a group")
     group.add_argument("title")
     group.add_argument("members", nargs="*")
-    add = _command(commands, "add", _add, "add members to a group")
+    add = command(commands, "add", _add, "add members to a group")
     add.add_argument("conversation")
     add.add_argument("members", nargs="+")
-    remove = _command(commands, "remove", _remove, "remove a member from a group")
+    remove = command(commands, "remove", _remove, "remove a member from a group")
     remove.add_argument("conversation")
     remove.add_argument("member")
-    leave = _command(commands, "leave", _leave, "leave a group")
+    leave = command(commands, "leave", _leave, "leave a group")
     leave.add_argument("conversation")
     leave.add_argument("--successor", help="who becomes admin, if you are the last one")
-    _command(commands, "devices", _devices, "list the devices of your account")
-    unlink = _command(commands, "unlink", _unlink, "unlink a device of your account")
+    command(commands, "devices", _devices, "list the devices of your account")
+    unlink = command(commands, "unlink", _unlink, "unlink a device of your account")
     unlink.add_argument("device")
     unlink.add_argument("--pin")
-    profile = _command(commands, "profile", _profile, "show or change how others see you")
+    profile = command(commands, "profile", _profile, "show or change how others see you")
     profile.add_argument("--display-name")
     profile.add_argument("--username")
-    fingerprints = _command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
+    fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")
     return top
-
-
-def _command(
-    commands: Any, name: str, run: Command, summary: str, *, stops_quietly: bool = False
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-    command.set_defaults(run=run, stops_quietly=stops_quietly)
-    _add_profile(command, default=False)
-    return command
-
-
-def _add_profile(target: argparse.ArgumentParser, *, default: bool) -> None:
-    """These may stand before the command or after it; after it they must not fall back to their defaults again."""
-    home = Path(os.environ.get("WAYPOST_HOME", Path.home() / ".waypost"))
-    suppressed = argparse.SUPPRESS
-    target.add_argument(
-        "--profile", default="default" if default else suppressed, help="which device to be (default: default)"
-    )
-    target.add_argument(
-        "--state",
-        type=Path,
-        default=None if default else suppressed,
-        help=f"the profile's folder (default: {home}/PROFILE)",
-    )
-    target.add_argument(
-        "--json", action="store_true", default=False if default else suppressed, help="one JSON object per line"
-    )
-
-
-def folder(options: Options) -> Path:
-    """The folder of the chosen profile."""
-    if options.state is not None:
-        return Path(options.state)
-    return Path(os.environ.get("WAYPOST_HOME", Path.home() / ".waypost")) / str(options.profile)
 
 
 async def _until_stopped(options: Options) -> None:
@@ -194,7 +157,7 @@ async def _register(options: Options) -> None:
         person = await device.set_profile(**wanted) if wanted else None
         known_as = f" of {lines.user(person)}" if person else ""
         facts = {"user_id": device.user_id, "device_id": device.device_id, "fingerprint": device.own_fingerprint}
-        _print(options, f"Registered {options.name}{known_as}, device {device.device_id}.", facts)
+        say(options, f"Registered {options.name}{known_as}, device {device.device_id}.", facts)
 
 
 def _code_source(options: Options) -> CodeSource:
@@ -227,7 +190,7 @@ async def _listen(options: Options) -> None:
 async def _chat(options: Options) -> None:
     async with Client.open(folder(options)) as client:
         conversation_id, title = await _conversation(client, options.to)
-        _status(options, f"Talking to {title}. Each line you type is sent; Ctrl-D ends.")
+        aside(options, f"Talking to {title}. Each line you type is sent; Ctrl-D ends.")
         showing = asyncio.ensure_future(_show_all(options, client, conversation_id))
         typing = asyncio.ensure_future(_send_lines(options, client, conversation_id))
         try:
@@ -256,23 +219,23 @@ async def _send_lines(options: Options, client: Client, conversation_id: str) ->
         try:
             sent = await client.send(conversation_id, line)
         except (Refused, NotAnswered) as error:
-            _status(options, f"Not sent: {explain(error)}")
+            aside(options, f"Not sent: {explain(error)}")
             continue
         if not sys.stdin.isatty():
-            _print(options, f"{lines.clock(sent.sent_at)} You: {line}", sent)
+            say(options, f"{lines.clock(sent.sent_at)} You: {line}", sent)
 
 
 async def _send(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         conversation_id, title = await _conversation(client, options.to)
         sent = await client.send(conversation_id, " ".join(options.text), within=options.within)
-        _print(options, f"Sent to {title}, message {sent.seq}.", sent)
+        say(options, f"Sent to {title}, message {sent.seq}.", sent)
 
 
 async def _conversations(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         for conversation in await client.conversations():
-            _print(options, lines.conversation(conversation), conversation)
+            say(options, lines.conversation(conversation), conversation)
 
 
 async def _history(options: Options) -> None:
@@ -286,37 +249,37 @@ async def _history(options: Options) -> None:
 async def _group(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         group = await client.create_group(options.title, options.members)
-        _print(options, lines.conversation(group), group)
+        say(options, lines.conversation(group), group)
 
 
 async def _add(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         for member in await client.add_members(options.conversation, options.members):
-            _print(options, f"Added {member.name}.", member)
+            say(options, f"Added {member.name}.", member)
 
 
 async def _remove(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         await client.remove_member(options.conversation, options.member)
-        _print(options, f"Removed {options.member}.", {"removed": options.member})
+        say(options, f"Removed {options.member}.", {"removed": options.member})
 
 
 async def _leave(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         await client.leave(options.conversation, successor=options.successor)
-        _print(options, "Left.", {"left": options.conversation})
+        say(options, "Left.", {"left": options.conversation})
 
 
 async def _devices(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         for device in await client.devices():
-            _print(options, lines.device(device), device)
+            say(options, lines.device(device), device)
 
 
 async def _unlink(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         await client.unlink_device(options.device, pin=options.pin)
-        _print(options, f"Unlinked device {options.device}.", {"unlinked": options.device})
+        say(options, f"Unlinked device {options.device}.", {"unlinked": options.device})
 
 
 async def _profile(options: Options) -> None:
@@ -324,20 +287,20 @@ async def _profile(options: Options) -> None:
         changes = {"display_name": options.display_name, "username": options.username}
         wanted = {name: value for name, value in changes.items() if value is not None}
         person = await (client.set_profile(**wanted) if wanted else client.profile())
-        _print(options, lines.user(person), person)
+        say(options, lines.user(person), person)
 
 
 async def _fingerprints(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         if options.user is None:
-            _print(
+            say(
                 options,
                 f"{client.device_id}  {client.own_fingerprint}  this device",
                 {client.device_id: client.own_fingerprint},
             )
             return
         for device_id, fingerprint in client.fingerprints(await client.user_id_of(options.user)).items():
-            _print(options, f"{device_id}  {fingerprint}", {device_id: fingerprint})
+            say(options, f"{device_id}  {fingerprint}", {device_id: fingerprint})
 
 
 async def _conversation(client: Client, to: str) -> tuple[str, str]:
@@ -362,7 +325,7 @@ class Screen:
         if self._options.json:
             print(msgspec.json.encode(event).decode(), flush=True)
         elif status is not None:
-            _status(self._options, status)
+            aside(self._options, status)
         elif (line := await self._line(event)) is not None:
             print(line, flush=True)
 
@@ -381,39 +344,3 @@ class Screen:
             case _:
                 about = getattr(event, "sender_user_id", None) or getattr(event, "user_id", None)
                 return lines.notice(event, await names.person(about, getattr(event, "conversation_id", None)))
-
-
-def _print(options: Options, line: str, value: Any) -> None:
-    print(msgspec.json.encode(value).decode() if options.json else line, flush=True)
-
-
-def _status(options: Options, line: str) -> None:
-    if not options.json:
-        print(line, file=sys.stderr, flush=True)
-
-
-async def typed_lines(prompt: str = "") -> AsyncIterator[str]:
-    """Lines of standard input. A thread reads them, and is left behind if nobody types any more."""
-    loop = asyncio.get_running_loop()
-    typed: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def hand_over(line: str | None) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(typed.put_nowait, line)
-
-    def read() -> None:
-        # Not through sys.stdin: a thread that waits inside it holds its lock, and the interpreter could not end.
-        rest = b""
-        while block := os.read(sys.stdin.fileno(), 65536):
-            *complete, rest = (rest + block).split(b"\n")
-            for line in complete:
-                hand_over(line.decode(errors="replace").rstrip("\r"))
-        if rest:
-            hand_over(rest.decode(errors="replace"))
-        hand_over(None)
-
-    if prompt:
-        print(prompt, end="", file=sys.stderr, flush=True)
-    threading.Thread(target=read, daemon=True).start()
-    while (line := await typed.get()) is not None:
-        yield line
