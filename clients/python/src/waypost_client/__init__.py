@@ -1,7 +1,7 @@
 """The reference Python client of Waypost."""
 
 from .client import Client
-from .codes import CodeSource, from_file
+from .codes import CodeSource, PinSource, from_file
 from .errors import (
     AlreadyRegistered,
     ConnectedElsewhere,
@@ -9,6 +9,7 @@ from .errors import (
     NoCode,
     NotAnswered,
     NotRegistered,
+    NotTyped,
     ProfileDamaged,
     ProfileInUse,
     Refused,
@@ -35,6 +36,7 @@ from .events import (
     Typing,
     Unreadable,
 )
+from .pin import PinStatus
 from .values import Conversation, Device, Envelope, Member, Page, Sent, User
 
 __all__ = [
@@ -60,7 +62,10 @@ __all__ = [
     "NoCode",
     "NotAnswered",
     "NotRegistered",
+    "NotTyped",
     "Page",
+    "PinSource",
+    "PinStatus",
     "ProfileDamaged",
     "ProfileInUse",
     "Receipt",

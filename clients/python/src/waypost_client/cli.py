@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from . import lines
+from . import lines, pin_commands
 from .client import Client, is_uuid
-from .codes import CodeSource, from_file
-from .console import Options, add_profile, aside, command, folder, say, typed_lines
+from .codes import CodeSource, PinSource, from_file
+from .console import Options, add_profile, aside, ask_secrets, command, folder, prompt, say, typed_lines, unseen
 from .errors import (
     ConnectedElsewhere,
     NoCode,
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. 0: done; 1: refused; 2: usage; 3: no device here; 4: no server; 5: used elsewhere; 6: only queued."""
     options = parser().parse_args(arguments)
     try:
+        ask_secrets(options)
         asyncio.run(_until_stopped(options))
     except WaypostError as error:
         print(f"waypost: {explain(error)}", file=sys.stderr)
@@ -61,8 +62,13 @@ def explain(error: WaypostError) -> str:
     sentence = str(error)
     if not isinstance(error, Refused):
         return sentence
+    left = error.facts.get("attempts_remaining")
     if error.code == "REGISTRATION_LOCKED":
-        return f"{sentence} Give the account's PIN with --pin."
+        return f"{sentence} Give the account's PIN with --pin." + (
+            f" {left} tries are left." if left is not None else ""
+        )
+    if error.code == "UNAUTHORIZED" and left is not None:
+        return f"{sentence} {left} tries are left."
     if error.code == "DEVICE_LIMIT":
         known = "; ".join(
             f"{device.get('device_id')} {device.get('name')}" for device in error.facts.get("devices") or ()
@@ -89,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     register.add_argument(
         "--code-file", type=Path, help="read the code from the file of SMS_URL=file://... instead of asking"
     )
-    register.add_argument("--pin", help="the account's PIN, if it has a registration lock")
+    register.add_argument("--pin", help="the account's PIN, if it has a registration lock; asked for if not given")
     register.add_argument("--unlink", metavar="DEVICE", help="unlink this device to make room")
     listen = command(commands, "listen", _listen, "print messages as they come", stops_quietly=True)
     listen.add_argument("--count", type=int, metavar="N", help="end after N messages")
@@ -125,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     profile = command(commands, "profile", _profile, "show or change how others see you")
     profile.add_argument("--display-name")
     profile.add_argument("--username")
+    pin_commands.add(commands)
     fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")
     return top
@@ -141,14 +148,15 @@ async def _until_stopped(options: Options) -> None:
 
 
 async def _register(options: Options) -> None:
+    code_source, pin_source = _sources(options)
     client = await Client.register(
         options.server,
         options.phone,
-        _code_source(options),
+        code_source,
         state=folder(options),
         name=options.name,
         platform=options.platform,
-        pin=options.pin,
+        pin=options.pin if options.pin is not None else pin_source,
         unlink_device_id=options.unlink,
     )
     async with Client.open(client.folder, online=False) as device:
@@ -160,17 +168,25 @@ async def _register(options: Options) -> None:
         say(options, f"Registered {options.name}{known_as}, device {device.device_id}.", facts)
 
 
-def _code_source(options: Options) -> CodeSource:
-    if options.code_file is not None:
-        return from_file(options.code_file, options.phone)
+def _sources(options: Options) -> tuple[CodeSource, PinSource | None]:
+    """Where the code and the PIN come from: one reader of what is typed serves both."""
+    typed = typed_lines()
 
-    async def ask() -> str:
-        typed = await anext(typed_lines(f"The code sent to {options.phone}: "), None)
-        if typed is None:
+    async def ask_code() -> str:
+        prompt(f"The code sent to {options.phone}: ")
+        line = await anext(typed, None)
+        if line is None:
             raise NoCode
-        return typed
+        return line
 
-    return ask
+    async def ask_pin() -> str | None:
+        prompt("The account's PIN: ")
+        with unseen():
+            return await anext(typed, None)
+
+    if options.code_file is None:
+        return ask_code, ask_pin
+    return from_file(options.code_file, options.phone), ask_pin if sys.stdin.isatty() else None
 
 
 async def _listen(options: Options) -> None:

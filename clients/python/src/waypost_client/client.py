@@ -20,7 +20,7 @@ import msgspec
 
 from .api import Api
 from .clock import ServerClock
-from .codes import CodeSource
+from .codes import CodeSource, PinSource
 from .connection import MSGPACK
 from .directory import Directory
 from .errors import GroupTooLarge, NotAnswered, NotRegistered, Refused, UnknownUser, Unreachable
@@ -33,6 +33,7 @@ from .locks import FolderLock
 from .outbox import Failure, Outbox, Outgoing
 from .payload import Text, pack
 from .peers import Peers
+from .pin import Pin
 from .registration import register_device
 from .sending import Sender
 from .sessions import Sessions
@@ -75,12 +76,12 @@ class Client:
         state: str | Path,
         name: str,
         platform: str = "desktop",
-        pin: str | None = None,
+        pin: str | PinSource | None = None,
         unlink_device_id: str | None = None,
     ) -> Self:
         """Make `state`, a folder, a device of this number's account, and give its client, not yet connected.
 
-        `code_source` is awaited once the code was sent. AlreadyRegistered when the folder holds a device; Refused as the
+        `code_source` is awaited once the code was sent; `pin`, if it is no text, when the account has a registration lock. AlreadyRegistered when the folder holds a device; Refused as the
         server says, REGISTRATION_LOCKED (give the PIN) and DEVICE_LIMIT (name a device to unlink) among it. Interrupted
         at any point it can be called again.
         """
@@ -171,6 +172,11 @@ class Client:
 
     async def rename_device(self, device_id: str, name: str) -> Device:
         return await self._api.call("PATCH", f"devices/{device_id}", Device, body={"name": name})
+
+    @property
+    def pin(self) -> Pin:
+        """The account's PIN and registration lock."""
+        return Pin(self._api)
 
     async def unlink_device(self, device_id: str, *, pin: str | None = None) -> None:
         """End a device's membership of this account; from then on nothing is sealed for it."""

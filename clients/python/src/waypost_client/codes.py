@@ -11,6 +11,8 @@ import msgspec
 from .errors import NoCode
 
 CodeSource = Callable[[], Awaitable[str]]
+# Awaited only when the account wants a PIN; None: nobody knows it.
+PinSource = Callable[[], Awaitable[str | None]]
 PATIENCE = 60.0
 PAUSE = 0.1
 

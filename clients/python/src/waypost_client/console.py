@@ -2,14 +2,19 @@
 
 import argparse
 import asyncio
+import getpass
 import os
 import sys
+import termios
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from .errors import NotTyped
 
 Options = argparse.Namespace
 Command = Callable[[Options], Awaitable[None]]
@@ -22,10 +27,11 @@ def command(
     summary: str,
     *,
     stops_quietly: bool = False,
+    asks: Mapping[str, str] | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a command."""
+    """Add a command. `asks`: options that a person is asked for, without an echo, when they are not given; by name, with the prompt."""
     added: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-    added.set_defaults(run=run, stops_quietly=stops_quietly)
+    added.set_defaults(run=run, stops_quietly=stops_quietly, asks=asks or {})
     add_profile(added, default=False)
     return added
 
@@ -55,6 +61,24 @@ def folder(options: Options) -> Path:
     return Path(os.environ.get("WAYPOST_HOME", Path.home() / ".waypost")) / str(options.profile)
 
 
+def ask_secrets(options: Options) -> None:
+    """Fill in what the command asks for: typed at the terminal, or the next lines of standard input. Raises NotTyped."""
+    for name, prompt in options.asks.items():
+        if getattr(options, name) is None:
+            setattr(options, name, ask_secret(prompt))
+
+
+def ask_secret(prompt: str) -> str:
+    """What a person types, which nobody sees. Raises NotTyped."""
+    try:
+        typed = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+    except EOFError:
+        typed = ""
+    if not typed.rstrip("\r\n"):
+        raise NotTyped
+    return typed.rstrip("\r\n")
+
+
 def say(options: Options, line: str, value: Any) -> None:
     """The line, or with --json the value."""
     print(msgspec.json.encode(value).decode() if options.json else line, flush=True)
@@ -66,7 +90,28 @@ def aside(options: Options, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-async def typed_lines(prompt: str = "") -> AsyncIterator[str]:
+def prompt(text: str) -> None:
+    """Ask for a line."""
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What is typed meanwhile does not appear on the terminal."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        print(file=sys.stderr)
+
+
+async def typed_lines() -> AsyncIterator[str]:
     """Lines of standard input. A thread reads them, and is left behind if nobody types any more."""
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[str | None] = asyncio.Queue()
@@ -86,8 +131,6 @@ async def typed_lines(prompt: str = "") -> AsyncIterator[str]:
             hand_over(rest.decode(errors="replace"))
         hand_over(None)
 
-    if prompt:
-        print(prompt, end="", file=sys.stderr, flush=True)
     threading.Thread(target=read, daemon=True).start()
     while (line := await typed.get()) is not None:
         yield line

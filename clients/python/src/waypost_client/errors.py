@@ -51,6 +51,10 @@ class NoCode(WaypostError):
     """No code arrived in time."""
 
 
+class NotTyped(WaypostError):
+    """Nothing was typed."""
+
+
 class TextTooLong(WaypostError):
     """The text is too long for one message."""
 

@@ -8,6 +8,7 @@ from .events import (
     ConnectionLost,
     Degraded,
     DeviceAdded,
+    DevicesChanged,
     Event,
     IdentityChanged,
     Message,
@@ -72,6 +73,17 @@ def notice(event: Event, name: str) -> str | None:
             return f"{clock(None)} ! {name} {has} a new device ({vouched}): {event.fingerprint}"
         case SendFailed():
             return f"{clock(None)} ! Not sent: {event.error}"
+        case _:
+            return _warning(event)
+
+
+def _warning(event: Event) -> str | None:
+    """What one's own devices are told when somebody tries to be oneself."""
+    match event:
+        case DevicesChanged(reason="registration_attempt"):
+            return f"{clock(None)} ! Somebody proved your phone number, did not know your PIN, and was not let in."
+        case DevicesChanged(reason="token_reuse"):
+            return f"{clock(None)} ! Your device {event.device_id} was signed out: somebody else had its tokens."
         case _:
             return None
 

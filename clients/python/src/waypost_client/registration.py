@@ -6,11 +6,16 @@ from typing import Any
 
 from .api import Api
 from .clock import ServerClock
-from .codes import CodeSource
+from .codes import CodeSource, PinSource
 from .errors import AlreadyRegistered
 from .keyring import Keyring
 from .state import State
-from .values import Prekey, Registration
+from .values import Prekey, Registration, Value
+
+
+class _Proof(Value, frozen=True, kw_only=True):
+    registration_token: str
+    requires_pin: bool = False
 
 
 async def register_device(
@@ -21,7 +26,7 @@ async def register_device(
     code_source: CodeSource,
     name: str,
     platform: str,
-    pin: str | None,
+    pin: str | PinSource | None,
     unlink: str | None,
 ) -> None:
     """Make this profile a device of the number's account. Repeating an interrupted registration goes on with the same keys."""
@@ -30,8 +35,10 @@ async def register_device(
         _prepare(state, server, phone)
         api = Api(state, server, ServerClock(state))
         try:
-            token = await _prove_number(api, phone, code_source)
-            await _register(state, api, token, name=name, platform=platform, pin=pin, unlink=unlink)
+            proof = await _prove_number(api, phone, code_source)
+            if callable(pin):
+                pin = await pin() if proof.requires_pin else None
+            await _register(state, api, proof.registration_token, name=name, platform=platform, pin=pin, unlink=unlink)
         finally:
             await api.close()
     finally:
@@ -49,16 +56,15 @@ def _prepare(state: State, server: str, phone: str) -> None:
         state.remember(server=server, phone=phone)
 
 
-async def _prove_number(api: Api, phone: str, code_source: CodeSource) -> str:
+async def _prove_number(api: Api, phone: str, code_source: CodeSource) -> _Proof:
     session = await api.ask("POST", "auth/request-otp", dict[str, Any], body={"phone_number": phone})
     code = await code_source()
-    verified = await api.ask(
+    return await api.ask(
         "POST",
         "auth/verify-otp",
-        dict[str, Any],
+        _Proof,
         body={"otp_session_id": session["otp_session_id"], "code": code.strip()},
     )
-    return str(verified["registration_token"])
 
 
 async def _register(
