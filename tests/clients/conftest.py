@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.people import ALICE, BOB, Phone
+from tests.messaging.conftest import server
+
+__all__ = ["server"]
 
 
 @pytest.fixture

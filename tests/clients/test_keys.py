@@ -1,5 +1,6 @@
 """Keys leave the client in the wire's form, and their signatures verify without the client's own libraries."""
 
+import time
 import uuid
 
 import msgspec
@@ -83,10 +84,49 @@ def test_the_last_resort_shares_no_id_with_a_one_time_prekey(alice: Phone) -> No
 def test_a_rotated_signed_prekey_is_the_one_handed_out(alice: Phone) -> None:
     before = alice.keyring.signed_prekey()
     with alice.state.transaction():
-        after = alice.keyring.new_signed_prekey()
+        alice.keyring.renew()
+    after = alice.keyring.signed_prekey()
     assert after.key_id > before.key_id
-    assert alice.keyring.signed_prekey() == after
     assert alice.keyring.find("signed", before.key_id), "what was sealed for it must still open"
+
+
+def test_a_replaced_prekey_is_kept_for_sixty_days_after_it_was_replaced_however_old_it_is(
+    alice: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """She was away for three months; all that time others were given the key of before."""
+    day = 86400.0
+    begun = time.time()
+    with alice.state.transaction():
+        alice.keyring.published()
+    old, resort = alice.keyring.signed_prekey(), alice.keyring.last_resort_prekey()
+
+    def renewed_after(days: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: begun + days * day)
+        with alice.state.transaction():
+            alice.keyring.renew()
+            alice.keyring.published()
+
+    renewed_after(90)
+    renewed_after(149)
+    assert alice.keyring.find("signed", old.key_id)
+    assert alice.keyring.find("one_time", resort.key_id)
+    renewed_after(151)
+    assert alice.keyring.find("signed", old.key_id) is None
+    assert alice.keyring.find("one_time", resort.key_id) is None
+    assert alice.keyring.find("signed", old.key_id + 1), "it was replaced two days ago"
+
+
+def test_a_prekey_that_others_do_not_have_yet_replaces_nothing(alice: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Her new key cannot be published for a long time: others go on with the old one."""
+    begun = time.time()
+    with alice.state.transaction():
+        alice.keyring.published()
+        old = alice.keyring.signed_prekey()
+        alice.keyring.renew()
+    monkeypatch.setattr(time, "time", lambda: begun + 100 * 86400.0)
+    with alice.state.transaction():
+        alice.keyring.published()
+    assert alice.keyring.find("signed", old.key_id)
 
 
 def test_the_fingerprint_is_eight_groups_of_four(alice: Phone) -> None:

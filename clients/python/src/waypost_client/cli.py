@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import lines, pin_commands
+from . import key_commands, lines, pin_commands
 from .client import Client, is_uuid
 from .codes import CodeSource, PinSource, from_file
 from .console import Options, add_profile, aside, ask_secrets, command, folder, prompt, say, typed_lines, unseen
@@ -131,7 +131,8 @@ def parser() -> argparse.ArgumentParser:
     profile = command(commands, "profile", _profile, "show or change how others see you")
     profile.add_argument("--display-name")
     profile.add_argument("--username")
-    pin_commands.add(commands)
+    for subject in (pin_commands, key_commands):
+        subject.add(commands)
     fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")
     return top

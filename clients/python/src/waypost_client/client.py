@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from . import maintenance
 from .api import Api
 from .clock import ServerClock
 from .codes import CodeSource, PinSource
@@ -38,7 +39,7 @@ from .registration import register_device
 from .sending import Sender
 from .sessions import Sessions
 from .state import State
-from .values import Conversation, Device, Member, Page, Sent, User
+from .values import Conversation, Device, KeyCount, Member, Page, Sent, User
 
 ANSWER_WITHIN = 60.0
 LOOK_EVERY = 0.1
@@ -181,6 +182,20 @@ class Client:
     async def unlink_device(self, device_id: str, *, pin: str | None = None) -> None:
         """End a device's membership of this account; from then on nothing is sealed for it."""
         await self._api.call("DELETE", f"devices/{device_id}", body={"pin": pin} if pin else None)
+
+    # Keys
+
+    async def prekeys_left(self) -> KeyCount:
+        """One-time prekeys that the server can still hand out for this device. It is topped up by itself while connected."""
+        return await self._api.call("GET", "keys/count", KeyCount)
+
+    async def check_keys(self) -> bool:
+        """Whether the server has the keys of this device. If not, it has lost or rolled them back, and was given them again."""
+        return await maintenance.check_keys(self._state, self._api)
+
+    async def rotate_keys(self) -> None:
+        """Publish a new signed prekey and a new last resort now. What was sealed for the former ones still opens."""
+        await maintenance.rotate_keys(self._state, self._api, now=True)
 
     # Conversations
 

@@ -1,5 +1,6 @@
 """This device's own keys: identity, signed prekeys, one-time prekeys, last resort. Private sides stay in the profile."""
 
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from .values import Prekey, SignedPrekey
 
 POOL = 100
 ROTATE_AFTER = 7 * 86400.0
-# Mail waits 45 days at the server; what it was sealed for must still be there.
-KEEP_SIGNED = 60 * 86400.0
+# Mail waits 45 days at the server; what it was sealed for must still be there so long after others were last given that key.
+KEEP_REPLACED = 60 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,7 @@ class Keyring:
         self._state.remember(
             identity=identity, registration_id=secrets.randbelow(16383) + 1, next_prekey_id=1, next_signed_id=1
         )
-        self.new_signed_prekey()
-        self._add("last_resort", signed=True)
+        self.renew()
 
     @property
     def identity(self) -> bytes:
@@ -68,13 +68,30 @@ class Keyring:
             "UPDATE prekeys SET uploaded = 1 WHERE slot = 'one_time' AND key_id = ?", [(key.key_id,) for key in prekeys]
         )
 
-    def new_signed_prekey(self) -> SignedPrekey:
-        """Make the next signed prekey; the former ones go on opening what was sealed for them."""
-        self._state.db.execute(
-            "DELETE FROM prekeys WHERE slot = 'signed' AND created_at < ?", (time.time() - KEEP_SIGNED,)
-        )
+    def renew(self) -> None:
+        """Make the next signed prekey and the next last resort; the former ones go on opening what was sealed for them."""
         self._add("signed", signed=True)
-        return self.signed_prekey()
+        self._add("last_resort", signed=True)
+
+    def published(self) -> None:
+        """The newest signed prekey and last resort are those that others get from now on. What was replaced long ago goes."""
+        now = time.time()
+        for slot, key in (("signed", self.signed_prekey()), ("last_resort", self.last_resort_prekey())):
+            self._state.db.execute(
+                "UPDATE prekeys SET created_at = ?, uploaded = 1 WHERE slot = ? AND key_id = ? AND NOT uploaded",
+                (now, slot, key.key_id),
+            )
+        self._state.db.execute(
+            "DELETE FROM prekeys WHERE slot IN ('signed', 'last_resort') AND EXISTS (SELECT 1 FROM prekeys n"
+            " WHERE n.slot = prekeys.slot AND n.key_id > prekeys.key_id AND n.uploaded AND n.created_at < ?)",
+            (now - KEEP_REPLACED,),
+        )
+
+    def digest(self) -> bytes:
+        """What the server compares with the keys it has: the identity key and the keys that stay."""
+        stay = (self.signed_prekey(), self.last_resort_prekey())
+        numbered = (key.key_id.to_bytes(4, "big") + key.public_key for key in stay)
+        return hashlib.sha256(self.identity_key + b"".join(numbered)).digest()
 
     def wants_rotation(self) -> bool:
         created_at = self._state.db.execute("SELECT max(created_at) FROM prekeys WHERE slot = 'signed'").fetchone()[0]

@@ -18,7 +18,7 @@ from .events import (
     SystemEvent,
     Unreadable,
 )
-from .values import Conversation, Device, User
+from .values import Conversation, Device, KeyCount, User
 
 HAPPENED = {
     "conversation_created": "{actor} created the conversation",
@@ -56,6 +56,10 @@ def system(event: SystemEvent, names: Mapping[str, str], place: str | None) -> s
     }
     happened = HAPPENED.get(event.event, event.event.replace("_", " ")).format_map(_Facts(facts))
     return f"{clock(event.sent_at)} * {happened}" + (f" ({place})" if place else "")
+
+
+def prekeys(left: KeyCount) -> str:
+    return f"{left.count} one-time prekeys are left at the server."
 
 
 def notice(event: Event, name: str) -> str | None:

@@ -61,6 +61,7 @@ class Link:
         self._connected = asyncio.Event()
         self._partings = Partings()
         self._errands: set[asyncio.Task[None]] = set()
+        self._topping_up = asyncio.Lock()
 
     async def run(self) -> None:
         """Ends only by SignedOut, ConnectedElsewhere, a damaged profile, or cancelling."""
@@ -165,7 +166,7 @@ class Link:
             self._partings.caught_up()
             self._errand(self._catch_up(connection))
         if frame["type"] == "prekeys_low":
-            self._errand(self._top_up(frame.get("count")))
+            self._errand(self._top_up())
         kind = LIVE.get(frame["type"])
         if kind is not None:
             with contextlib.suppress(msgspec.ValidationError):
@@ -226,12 +227,16 @@ class Link:
         return tuple(Resolved(seq=seq, state=state) for seq in range(first, last + 1))
 
     async def _look_after_keys(self) -> None:
-        with contextlib.suppress(Unreachable):
-            await maintenance.look_after_keys(self._state, self._api)
+        async with self._topping_up:
+            with contextlib.suppress(Unreachable):
+                await maintenance.look_after_keys(self._state, self._api)
 
-    async def _top_up(self, count: Any) -> None:
-        with contextlib.suppress(Unreachable, Refused):
-            await maintenance.top_up_prekeys(self._state, self._api, count=count if isinstance(count, int) else None)
+    async def _top_up(self) -> None:
+        """Asked several times at once it tops up once: what each of them said is left is not true any more."""
+        if not self._topping_up.locked():
+            async with self._topping_up:
+                with contextlib.suppress(Unreachable, Refused):
+                    await maintenance.top_up_prekeys(self._state, self._api)
 
     def _errand(self, errand: Any) -> None:
         task = asyncio.create_task(errand)

@@ -81,6 +81,7 @@ async def _register(
     registration = await api.ask("POST", "auth/register-device", Registration, body=body)
     with state.transaction():
         Keyring(state).uploaded(prekeys)
+        Keyring(state).published()
         state.remember(user_id=registration.user_id, device_id=registration.device_id)
         api.keep_tokens(registration)
 

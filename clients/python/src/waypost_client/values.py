@@ -84,6 +84,19 @@ class SignedPrekey(Value, frozen=True, kw_only=True):
     signature: bytes
 
 
+class KeyCount(Value, frozen=True, kw_only=True):
+    """One-time prekeys that are left at the server."""
+
+    count: int
+    pq_count: int = 0
+
+
+class Comparison(Value, frozen=True, kw_only=True):
+    """Whether the server has the keys the client believes it has: "same" or "differs"."""
+
+    result: str
+
+
 class LinkedBy(Value, frozen=True, kw_only=True):
     device_id: str
     identity_key: bytes
