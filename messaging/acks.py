@@ -9,6 +9,7 @@ import msgspec
 
 from accounts import statements
 from messaging.envelopes import Ack, Mailbox, Receipt
+from messaging.portions import Portion
 from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class AckWriter:
         self._store = store
         self._written = written
         self._waiting: list[Acknowledged] = []
-        self._largest = LARGEST_WRITE
+        self._portion = Portion(LARGEST_WRITE)
         self._task: asyncio.Task[None] | None = None
 
     def add(self, acknowledged: Sequence[Acknowledged]) -> None:
@@ -55,22 +56,25 @@ class AckWriter:
             self._task = asyncio.get_running_loop().create_task(self._write_while_waiting())
 
     async def _write_while_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
         failures = 0
         try:
             while self._waiting:
-                batch = self._waiting[: self._largest]
-                del self._waiting[: self._largest]
+                batch = self._waiting[: self._portion.size]
+                del self._waiting[: self._portion.size]
+                began = loop.time()
                 try:
                     await self._store.acknowledge([item.ack for item in batch])
                 except StoreRefused as refused:
                     self._take_apart(batch, refused)
                 except StoreUnavailable:
                     self._waiting[:0] = batch
+                    self._portion.failed(len(batch))
                     await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                     failures += 1
                 else:
                     failures = 0
-                    self._largest = min(2 * self._largest, LARGEST_WRITE)
+                    self._portion.taken(len(batch), seconds=loop.time() - began)
                     self._written(batch)
         finally:
             self._task = None
@@ -83,7 +87,7 @@ class AckWriter:
                 "An ack was refused (%s): device %s, message %s", refused, ack.mailbox.device_id, ack.message_id
             )
             return
-        self._largest = max(1, len(batch) // 2)
+        self._portion.refused(len(batch))
         self._waiting[:0] = batch
 
     async def drain(self) -> None:

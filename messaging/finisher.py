@@ -69,7 +69,7 @@ class Finisher:
         self._is_refused = refuses
 
     async def _take_over(self) -> bool:
-        claimed = await outbox.claim(sources.DEFAULT, limit=min(self._relay.most, BATCH))
+        claimed = await outbox.claim(sources.DEFAULT, limit=min(self._relay.portion.size, BATCH))
         if claimed.unreadable:
             await outbox.set_aside(claimed.unreadable, reason="unreadable")
         left = await self._deposit(claimed.entries)

@@ -3,8 +3,6 @@
 A process deposits what it has committed itself, many entries at a time. What it cannot deposit it forgets: the entry is in the outbox, its claim
 expires, and the finisher of any process takes it over. Everything here may happen twice; the store's writes are idempotent, hints are only hints.
 
-A store that is slow is given less at a time: what takes longer than a call may take is lost work, and the same work again is what it needs least.
-
 An entry that the store refuses holds up no other: it is looked for by halving, and set aside in the outbox.
 """
 
@@ -21,6 +19,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
 from conversations.entries import LogEntry
 from conversations.log import CLAIM_SECONDS
+from messaging.portions import Portion
 from messaging.store.protocol import MessageStore, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -28,8 +27,6 @@ logger = logging.getLogger(__name__)
 # Deposits begin while the claim that came with the commit has at least a second left.
 OWN_SECONDS = CLAIM_SECONDS - 1
 LARGEST_DEPOSIT = 400
-# What took longer than this was enough.
-SLOW_SECONDS = 0.8
 # An entry of a large group has more than a thousand recipients: so many mailbox rows at once, for the loop and the store to have a breath between.
 LARGEST_DEPOSIT_ROWS = 4000
 # What takes longer than a store may take is never deposited, however often it is tried.
@@ -53,8 +50,7 @@ class Relay:
         self._depositing = False
         self._finishing = False
         self.store_is_down = False
-        # How many entries the store takes at a time, by what it has taken and has not.
-        self.most = LARGEST_DEPOSIT
+        self.portion = Portion(LARGEST_DEPOSIT)
 
     def take(self, entries: Sequence[LogEntry]) -> None:
         """These are committed: deposit them soon. Returns at once, never raises."""
@@ -85,7 +81,7 @@ class Relay:
         late = asyncio.get_running_loop().time() - OWN_SECONDS
         while self._committed and self._committed[0][0] < late:
             self._committed.popleft()
-        size = _deposit_size([entry for _, entry in islice(self._committed, self.most)])
+        size = _deposit_size([entry for _, entry in islice(self._committed, self.portion.size)])
         return [self._committed.popleft()[1] for _ in range(size)]
 
     async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
@@ -98,14 +94,13 @@ class Relay:
             return await self._deposit_apart(batch, failure)
         except StoreUnavailable as failure:
             self._note_store(failure=failure)
-            self.most = max(min(self.most, len(batch)) // 4, 1)
+            self.portion.failed(len(batch))
             return False
         except Exception as failure:  # noqa: BLE001
             # Something in an entry that nobody has thought of. It may be quoted: only the type is logged.
             return await self._deposit_apart(batch, failure)
         self._note_store()
-        if 2 * len(batch) > self.most and loop.time() - began < SLOW_SECONDS:
-            self.most = min(2 * self.most, LARGEST_DEPOSIT)
+        self.portion.taken(len(batch), seconds=loop.time() - began)
         self._publish(batch)
         self._deposited.extend((entry.conversation_id, entry.seq) for entry in batch)
         if not self._finishing:
@@ -149,7 +144,7 @@ class Relay:
     async def finish(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """Deposit what others have committed. What is left when the store could not be asked any more; nothing when all is done."""
         while entries:
-            size = _deposit_size(entries[: self.most])
+            size = _deposit_size(entries[: self.portion.size])
             if not await self._deposit(entries[:size]):
                 return entries
             entries = entries[size:]

@@ -8,7 +8,7 @@ import pytest
 from messaging.acks import Acknowledged, AckWriter
 from messaging.envelopes import Ack, Mailbox
 from messaging.store.memory import MemoryStore
-from messaging.store.protocol import StoreRefused
+from messaging.store.protocol import StoreRefused, StoreUnavailable
 
 
 class PickyStore(MemoryStore):
@@ -29,3 +29,32 @@ async def test_an_ack_the_store_refuses_holds_up_no_other(caplog: pytest.LogCapt
     await acks.drain()
     assert sorted(item.ack.message_id for item in written) == [number for number in range(1, 101) if number != 13]
     assert ["13" in record.message for record in caplog.records] == [True]
+
+
+class SlowStore(MemoryStore):
+    """Does not get through more than twenty in the time a call has, after an outage that ends with the third call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    async def acknowledge(self, acks: Sequence[Ack]) -> None:
+        self.asked.append(len(acks))
+        if len(self.asked) < 3 or len(acks) > 20:
+            raise StoreUnavailable
+        await super().acknowledge(acks)
+
+
+async def test_acks_that_have_piled_up_are_written_in_numbers_a_slow_store_can_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("messaging.acks.PAUSES", (0.0,))
+    written: list[Acknowledged] = []
+    store = SlowStore()
+    acks = AckWriter(store, written.extend)
+    phone = Mailbox(uuid4(), 7)
+    acks.add([Acknowledged(Ack(phone, number, number, 1)) for number in range(1, 1001)])
+    await acks.drain()
+    assert [item.ack.message_id for item in written] == list(range(1, 1001))
+    assert max(store.asked[4:]) <= 32
+    assert len(store.asked) < 150

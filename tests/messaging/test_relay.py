@@ -174,14 +174,14 @@ async def test_what_a_finisher_could_not_deposit_waits_for_no_claim_to_end_and_i
     await expire_claims()
     finishing = Finisher(relay)
     task = asyncio.create_task(finishing.run())
-    await until(lambda: relay.most == 1)
+    await until(lambda: relay.portion.size == 1)
     store.is_down = False
     await until(lambda: len(told) == 60)
     finishing.stop()
     await task
     await relay.drain()
     assert store.deposits == [1, 2, 4, 8, 16, 20, 9]
-    assert relay.most == 64
+    assert relay.portion.size == 64
     assert (await backlog.measure()).rows == 0
 
 
