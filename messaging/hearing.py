@@ -51,7 +51,7 @@ class Hearing:
     def refuse(self, refusal: ChatError, ref: str | None) -> None:
         self.put(frames.error_frame(refusal, ref))
 
-    async def errand(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
+    async def errand(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
         """Do something beside the frames; what it raises is its refusal. A socket that asks for too much at once waits."""
         while len(self.errands) >= MOST_ERRANDS:
             await asyncio.wait(self.errands, return_when=asyncio.FIRST_COMPLETED)
@@ -59,9 +59,9 @@ class Hearing:
         self.errands.add(task)
         task.add_done_callback(self.errands.discard)
 
-    async def _refusing(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
+    async def _refusing(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
         try:
-            await work
+            await work()
         except ChatError as refusal:
             self.refuse(refusal, ref)
 
@@ -101,12 +101,13 @@ async def _ack(hearing: Hearing, frame: AckFrame) -> None:
         return
     unknown: Sequence[int] = hearing.delivery.acknowledge(message_ids)
     if unknown:
-        await hearing.errand(acks.acknowledge_known(hearing.mailbox, unknown, hearing.runtime.acks), frame.ref)
+        await hearing.errand(partial(acks.acknowledge_known, hearing.mailbox, unknown, hearing.runtime.acks), frame.ref)
 
 
 async def _read(hearing: Hearing, frame: ReadFrame) -> None:
     conversation_id = UUID(frame.conversation_id)
-    await hearing.errand(receipts.read(hearing.mailbox, conversation_id, frame.seq, hearing.runtime.store), frame.ref)
+    read = partial(receipts.read, hearing.mailbox, conversation_id, frame.seq, hearing.runtime.store)
+    await hearing.errand(read, frame.ref)
 
 
 async def _authenticate(hearing: Hearing, frame: AuthenticateFrame) -> None:
