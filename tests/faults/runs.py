@@ -14,7 +14,7 @@ from tests.faults.history import StoreSearched
 from tests.faults.nemesis.attack import Done, Nemesis
 from tests.faults.stage import Order, Stage, staged
 
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 240.0
 KEPT = ("load.jsonl", "harness.jsonl", "markers", "logs")
 Attack = Callable[[Stage], list[Done]]
 

@@ -7,7 +7,7 @@ from typing import Any
 from tests.faults.load.device import Device
 from tests.faults.load.scene import Scene
 
-AT_ONCE = 12
+AT_ONCE = 24
 PAUSE_SECONDS = 0.05
 ROUNDS = 2
 
