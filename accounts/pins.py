@@ -151,6 +151,9 @@ def check_pin(user_id: UUID, pin: str | None) -> str | None:
 
 def compare(user_id: UUID, pin: str) -> str | None:
     """The stored form, when this is the PIN: all tries are there again. None when there is no PIN; the time it takes does not tell. Raises WrongPin."""
+    found = state(user_id)
+    if found is not None and not found.attempts_remaining:
+        raise WrongPin
     spend(HASHES, str(user_id))
     with pin_hashes.turn():
         with transaction.atomic(durable=True), connection.cursor() as cursor:

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from django.db import connection
 
-# Never backwards: what a restored or replaced server believes must not make a used account look unused.
+# Never backwards, and never waiting: whoever has locked the person's row is no reason to keep a caller, and the next call notes it as well.
 NOTE = """
-UPDATE accounts_user SET last_used_at = clock_timestamp()
-WHERE id = %s AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 hour')
+UPDATE accounts_user SET last_used_at = clock_timestamp() WHERE id = (
+    SELECT id FROM accounts_user WHERE id = %s AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 hour')
+    FOR NO KEY UPDATE SKIP LOCKED
+)
 """
 
 
@@ -18,6 +20,6 @@ def is_due(last_used_at: datetime | None, now: datetime) -> bool:
 
 
 def note_use(user_id: UUID) -> None:
-    """The account is in use now."""
+    """The account is in use now. Noted by the next use if somebody has locked the person's row."""
     with connection.cursor() as cursor:
         cursor.execute(NOTE, [user_id])

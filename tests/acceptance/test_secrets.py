@@ -55,6 +55,8 @@ def talk(house: House, home: Path) -> dict[str, bytes]:
     assert plaintext in bob.does("--profile", "phone", "listen", "--once")
     # The second half of what is said stays in the mailbox, un-acknowledged.
     alice.does("--profile", "phone", "send", bob.username, plaintext)
+    kept["PIN"] = secrets.token_hex(16).encode()
+    alice.does("--profile", "phone", "pin", "set", "--lock", "--pin", kept["PIN"].decode())
     for person in (alice, bob):
         kept |= private_side_of(person)
     return kept
