@@ -104,7 +104,7 @@ def gateway() -> SmsGateway:
     url = urlsplit(settings.SMS_URL)
     if url.scheme == "console":
         return ConsoleGateway()
-    if url.scheme == "file" and url.path:
+    if url.scheme == "file" and url.path.startswith("/"):
         return FileGateway(Path(unquote(url.path)))
     if url.scheme not in ("", "file"):
         return AppriseGateway(settings.SMS_URL)

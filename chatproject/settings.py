@@ -242,6 +242,8 @@ LOGGING: dict[str, Any] = {
         "cassandra": {"level": "WARNING"},
         # The library says to which number a message did not go; what failed is counted and logged without it.
         "apprise": {"level": "CRITICAL"},
+        # Says the path of each request, which has the number with some providers.
+        "urllib3": {"level": "ERROR"},
         # Django's request log names the paths of refused calls; a refusal is no event in the server's life, while a store is away least of all.
         "django.request": {"level": "ERROR", "filters": ["no_refusals"]},
         # uvicorn takes what a client did wrong for an error of the server, the one of bad text with a traceback.
