@@ -20,7 +20,9 @@ from messaging.sessions import Session
 
 LARGEST_SEND = 256 * 1024
 # Each may hold a connection to PostgreSQL; one socket must not keep the others from theirs.
-MOST_ERRANDS = 4
+ERRANDS_AT_ONCE = 4
+# A socket with so many waits to be heard. With fewer a slow store holds up what needs it, and no send, ack or ping behind it.
+MOST_ERRANDS = 64
 
 Put = Callable[[frames.ServerFrame | dict[str, Any]], None]
 
@@ -37,6 +39,7 @@ class Hearing:
         self.chains = Chains()
         # Work beside the frames. Whoever ends the socket ends it.
         self.errands: set[asyncio.Task[None]] = set()
+        self._hands = asyncio.Semaphore(ERRANDS_AT_ONCE)
         self.unanswered: set[asyncio.Future[Outcome]] = set()
 
     async def hear(self, frame: AnyClientFrame) -> None:
@@ -52,7 +55,7 @@ class Hearing:
         self.put(frames.error_frame(refusal, ref))
 
     async def errand(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
-        """Do something beside the frames; what it raises is its refusal. A socket that asks for too much at once waits."""
+        """Do something beside the frames; what it raises is its refusal. Few are done at once; frames are heard while the others wait."""
         while len(self.errands) >= MOST_ERRANDS:
             await asyncio.wait(self.errands, return_when=asyncio.FIRST_COMPLETED)
         task = asyncio.create_task(self._refusing(work, ref))
@@ -61,7 +64,8 @@ class Hearing:
 
     async def _refusing(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
         try:
-            await work()
+            async with self._hands:
+                await work()
         except ChatError as refusal:
             self.refuse(refusal, ref)
 

@@ -1,0 +1,63 @@
+"""A socket's ear while what its device has asked for takes long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from messaging import hearing as ears
+from messaging.consumers import end_all
+from messaging.frames import PingFrame
+from messaging.hearing import Hearing
+from messaging.sessions import Session
+
+
+class SlowStore:
+    """Whatever is asked of it is done when somebody says so."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.at_work = 0
+
+    async def do(self) -> None:
+        self.at_work += 1
+        await self.done.wait()
+        self.at_work -= 1
+
+
+@pytest.fixture
+def said() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+async def ear(said: list[Any]) -> AsyncIterator[Hearing]:
+    session = Session(uuid4(), 1, 1, 1, 0, 0)
+    ear = Hearing(session, cast("Any", None), cast("Any", None), said.append)
+    yield ear
+    await end_all(ear.errands)
+
+
+async def test_frames_are_heard_while_a_slow_store_is_asked_again_and_again(ear: Hearing, said: list[Any]) -> None:
+    store = SlowStore()
+    for _ in range(ears.MOST_ERRANDS):
+        await asyncio.wait_for(ear.errand(store.do, None), 5)
+    await asyncio.wait_for(ear.hear(PingFrame(ref="1")), 5)
+    assert [frame.ref for frame in said] == ["1"]
+    assert store.at_work == ears.ERRANDS_AT_ONCE
+    store.done.set()
+    await asyncio.wait(ear.errands)
+    assert store.at_work == 0
+
+
+async def test_who_asks_for_too_much_waits_to_be_heard(ear: Hearing) -> None:
+    store = SlowStore()
+    for _ in range(ears.MOST_ERRANDS):
+        await ear.errand(store.do, None)
+    one_more = asyncio.create_task(ear.errand(store.do, None))
+    _, waiting = await asyncio.wait({one_more}, timeout=0.1)
+    assert waiting
+    store.done.set()
+    await asyncio.wait_for(one_more, 5)
