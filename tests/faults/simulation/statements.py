@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from conversations import access, backlog, ledger, outbox, tallies
-from messaging import acks, receipts, sessions
+from messaging import acks, errands, receipts, sessions
 from tests.faults.simulation.arrays import items
 from tests.faults.simulation.gap_statements import GAPS
 from tests.faults.simulation.log_statements import LOG
@@ -199,6 +199,11 @@ def nothing(_: Server, __: Transaction, *___: Any) -> Rows:
     return []
 
 
+def no_errand(_: Server, __: Transaction) -> Rows:
+    """Nobody links a device here, so none waits to be unlinked again."""
+    return [(False,)]
+
+
 STATEMENTS = Statements(
     GAPS
     | LOG
@@ -219,5 +224,6 @@ STATEMENTS = Statements(
         acks.KNOWN: known_to,
         receipts.MOVE: move_read_mark,
         receipts.SENDERS: senders,
+        errands.DUE: no_errand,
     }
 )
