@@ -6,7 +6,7 @@ import msgspec
 
 from tests.faults import history
 from tests.faults.simulation.builds import CAUGHT_AS, hunt, is_caught
-from tests.faults.simulation.running import building, run
+from tests.faults.simulation.running import building, run_on_all_cores
 from tests.faults.simulation.story import Story
 from tests.faults.simulation.time_of_its_own import BEGINNING
 from tests.faults.simulation.verdict import judgement
@@ -32,7 +32,7 @@ def _one(asked: argparse.Namespace) -> bool:
 
 def _many(asked: argparse.Namespace) -> bool:
     seeds = range(asked.first, asked.first + asked.seeds)
-    played = hunt(asked.build, seeds) if asked.build else run(seeds, mood=asked.mood)
+    played = hunt(asked.build, seeds) if asked.build else run_on_all_cores(seeds, mood=asked.mood)
     for text in played.lines():
         say(text)
     return is_caught(played) if asked.build else not played.violations
