@@ -64,6 +64,18 @@ def test_an_unreachable_server_is_told_in_a_sentence(tmp_path: Path, capsys: pyt
             Refused("RATE_LIMITED", "Too many codes.", facts={"retry_after_seconds": 60}),
             "Too many codes. Try again in 60 s.",
         ),
+        (
+            Refused("RATE_LIMITED", "Too many codes.", facts={"retry_after_seconds": 86_311}),
+            "Too many codes. Try again in 24 h.",
+        ),
+        (
+            Refused("STORAGE_UNAVAILABLE", "The code could not be sent.", facts={"retry_after_seconds": 301}),
+            "The code could not be sent. Try again in 6 min.",
+        ),
+        (
+            Refused("INVALID_OTP", "The code has expired.", facts={"attempts_remaining": 0}),
+            "The code has expired. Register again to be sent another one.",
+        ),
         (Refused("REGISTRATION_LOCKED", "A lock is on."), "A lock is on. Give the account's PIN with --pin."),
         (
             Refused(

@@ -1,7 +1,7 @@
 """The reference Python client of Waypost."""
 
 from .client import Client
-from .codes import CodeSource, PinSource, from_file
+from .codes import CodeSource, Mistyped, PinSource, from_file
 from .errors import (
     AlreadyRegistered,
     ConnectedElsewhere,
@@ -59,6 +59,7 @@ __all__ = [
     "Member",
     "Message",
     "Missing",
+    "Mistyped",
     "NoCode",
     "NotAnswered",
     "NotRegistered",

@@ -3,9 +3,10 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from .names import Names
 
 DEFAULT_SERVER = "http://localhost:8000"
 PLATFORMS = ("desktop", "android", "ios", "web", "bot")
+CODE = re.compile(r"[0-9]{6}")
 EXIT_CODES: tuple[tuple[type[WaypostError], int], ...] = (
     (NotRegistered, 3),
     (SignedOut, 3),
@@ -59,24 +61,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explain(error: WaypostError) -> str:
     """The sentence, and what to do about it where the server's facts tell."""
-    sentence = str(error)
     if not isinstance(error, Refused):
-        return sentence
+        return str(error)
+    return " ".join(filter(None, [str(error), ADVICE.get(error.code, _when_again)(error)]))
+
+
+def _tries_left(error: Refused) -> str:
     left = error.facts.get("attempts_remaining")
-    if error.code == "REGISTRATION_LOCKED":
-        return f"{sentence} Give the account's PIN with --pin." + (
-            f" {left} tries are left." if left is not None else ""
-        )
-    if error.code == "UNAUTHORIZED" and left is not None:
-        return f"{sentence} {left} tries are left."
-    if error.code == "DEVICE_LIMIT":
-        known = "; ".join(
-            f"{device.get('device_id')} {device.get('name')}" for device in error.facts.get("devices") or ()
-        )
-        return f"{sentence} Unlink one of them with --unlink: {known}." if known else sentence
-    if error.retry_after:
-        return f"{sentence} Try again in {error.retry_after:g} s."
-    return sentence
+    return "" if left is None else f"{left} tries are left."
+
+
+def _give_pin(error: Refused) -> str:
+    return f"Give the account's PIN with --pin. {_tries_left(error)}".rstrip()
+
+
+def _make_room(error: Refused) -> str:
+    known = "; ".join(f"{device.get('device_id')} {device.get('name')}" for device in error.facts.get("devices") or ())
+    return f"Unlink one of them with --unlink: {known}." if known else ""
+
+
+def _ask_anew(error: Refused) -> str:
+    return _tries_left(error) if error.facts.get("attempts_remaining") else "Register again to be sent another one."
+
+
+def _when_again(error: Refused) -> str:
+    return f"Try again in {lines.duration(error.retry_after)}." if error.retry_after else ""
+
+
+ADVICE: dict[str, Callable[[Refused], str]] = {
+    "REGISTRATION_LOCKED": _give_pin,
+    "UNAUTHORIZED": _tries_left,
+    "DEVICE_LIMIT": _make_room,
+    "INVALID_OTP": _ask_anew,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -150,6 +167,7 @@ async def _until_stopped(options: Options) -> None:
 
 async def _register(options: Options) -> None:
     code_source, pin_source = _sources(options)
+    mistyped = None if options.code_file is not None else _tell_mistyped
     client = await Client.register(
         options.server,
         options.phone,
@@ -157,6 +175,7 @@ async def _register(options: Options) -> None:
         state=folder(options),
         name=options.name,
         platform=options.platform,
+        mistyped=mistyped,
         pin=options.pin if options.pin is not None else pin_source,
         unlink_device_id=options.unlink,
     )
@@ -175,10 +194,13 @@ def _sources(options: Options) -> tuple[CodeSource, PinSource | None]:
 
     async def ask_code() -> str:
         prompt(f"The code sent to {options.phone}: ")
-        line = await anext(typed, None)
-        if line is None:
-            raise NoCode
-        return line
+        while (line := await anext(typed, None)) is not None:
+            code = "".join(line.split())
+            if CODE.fullmatch(code):
+                return code
+            # Not worth one of the few tries.
+            prompt("A code has six digits: ")
+        raise NoCode
 
     async def ask_pin() -> str | None:
         prompt("The account's PIN: ")
@@ -188,6 +210,10 @@ def _sources(options: Options) -> tuple[CodeSource, PinSource | None]:
     if options.code_file is None:
         return ask_code, ask_pin
     return from_file(options.code_file, options.phone), ask_pin if sys.stdin.isatty() else None
+
+
+def _tell_mistyped(left: int) -> None:
+    prompt(f"This is not the code. {left} {'tries are' if left > 1 else 'try is'} left. ")
 
 
 async def _listen(options: Options) -> None:

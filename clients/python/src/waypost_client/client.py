@@ -21,7 +21,7 @@ import msgspec
 from . import maintenance
 from .api import Api
 from .clock import ServerClock
-from .codes import CodeSource, PinSource
+from .codes import CodeSource, Mistyped, PinSource
 from .connection import MSGPACK
 from .directory import Directory
 from .errors import GroupTooLarge, NotAnswered, NotRegistered, Refused, UnknownUser, Unreachable
@@ -77,13 +77,15 @@ class Client:
         state: str | Path,
         name: str,
         platform: str = "desktop",
+        mistyped: Mistyped | None = None,
         pin: str | PinSource | None = None,
         unlink_device_id: str | None = None,
     ) -> Self:
         """Make `state`, a folder, a device of this number's account, and give its client, not yet connected.
 
-        `code_source` is awaited once the code was sent; `pin`, if it is no text, when the account has a registration lock. AlreadyRegistered when the folder holds a device; Refused as the
-        server says, REGISTRATION_LOCKED (give the PIN) and DEVICE_LIMIT (name a device to unlink) among it. Interrupted
+        `code_source` is awaited once the code was sent, and again after a wrong one if there is `mistyped`, which is told how
+        many tries are left; `pin`, if it is no text, when the account has a registration lock. AlreadyRegistered when the
+        folder holds a device; Refused as the server says, REGISTRATION_LOCKED (give the PIN) and DEVICE_LIMIT (name a device to unlink) among it. Interrupted
         at any point it can be called again.
         """
         await register_device(
@@ -91,6 +93,7 @@ class Client:
             server=server,
             phone=phone,
             code_source=code_source,
+            mistyped=mistyped,
             name=name,
             platform=platform,
             pin=pin,

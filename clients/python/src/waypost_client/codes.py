@@ -13,6 +13,8 @@ from .errors import NoCode
 CodeSource = Callable[[], Awaitable[str]]
 # Awaited only when the account wants a PIN; None: nobody knows it.
 PinSource = Callable[[], Awaitable[str | None]]
+# Told that the code was wrong, and how many tries are left, before the source is asked again.
+Mistyped = Callable[[int], None]
 PATIENCE = 60.0
 PAUSE = 0.1
 

@@ -1,5 +1,6 @@
 """What happened, as one line for a person to read."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -34,6 +35,14 @@ HAPPENED = {
     "gap": "messages {from_seq} to {to_seq} were not kept for this device",
     "unavailable": "a message is not available any more",
 }
+
+
+def duration(seconds: float) -> str:
+    """How long to wait, in a unit a person counts in; never less than it is."""
+    if seconds <= 120:
+        return f"{seconds:g} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes <= 120 else f"{math.ceil(minutes / 60)} h"
 
 
 def clock(moment: datetime | None) -> str:

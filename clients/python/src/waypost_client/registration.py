@@ -6,8 +6,8 @@ from typing import Any
 
 from .api import Api
 from .clock import ServerClock
-from .codes import CodeSource, PinSource
-from .errors import AlreadyRegistered
+from .codes import CodeSource, Mistyped, PinSource
+from .errors import AlreadyRegistered, NoCode, Refused
 from .keyring import Keyring
 from .state import State
 from .values import Prekey, Registration, Value
@@ -24,6 +24,7 @@ async def register_device(
     server: str,
     phone: str,
     code_source: CodeSource,
+    mistyped: Mistyped | None,
     name: str,
     platform: str,
     pin: str | PinSource | None,
@@ -35,7 +36,7 @@ async def register_device(
         _prepare(state, server, phone)
         api = Api(state, server, ServerClock(state))
         try:
-            proof = await _prove_number(api, phone, code_source)
+            proof = await _prove_number(api, phone, code_source, mistyped)
             if callable(pin):
                 pin = await pin() if proof.requires_pin else None
             await _register(state, api, proof.registration_token, name=name, platform=platform, pin=pin, unlink=unlink)
@@ -56,15 +57,24 @@ def _prepare(state: State, server: str, phone: str) -> None:
         state.remember(server=server, phone=phone)
 
 
-async def _prove_number(api: Api, phone: str, code_source: CodeSource) -> _Proof:
+async def _prove_number(api: Api, phone: str, code_source: CodeSource, mistyped: Mistyped | None) -> _Proof:
     session = await api.ask("POST", "auth/request-otp", dict[str, Any], body={"phone_number": phone})
-    code = await code_source()
-    return await api.ask(
-        "POST",
-        "auth/verify-otp",
-        _Proof,
-        body={"otp_session_id": session["otp_session_id"], "code": code.strip()},
-    )
+    wrong: Refused | None = None
+    while True:
+        try:
+            code = await code_source()
+        except NoCode as none:
+            # Whoever typed a wrong one and then no more hears of the wrong one.
+            raise wrong or none from None
+        body = {"otp_session_id": session["otp_session_id"], "code": code.strip()}
+        try:
+            return await api.ask("POST", "auth/verify-otp", _Proof, body=body)
+        except Refused as refusal:
+            left = refusal.facts.get("attempts_remaining")
+            if refusal.code != "INVALID_OTP" or not left or mistyped is None:
+                raise
+            wrong = refusal
+        mistyped(left)
 
 
 async def _register(
