@@ -40,6 +40,11 @@ _OF_TODAY = f"""
 SELECT country, sent, budgeted, verified FROM accounts_code_day WHERE day = {_TODAY} ORDER BY sent DESC, country
 """  # noqa: S608  (constants)
 
+_BY_DAY = f"""
+SELECT day, count(*), sum(sent)::bigint, sum(verified)::bigint FROM accounts_code_day
+WHERE day > {_TODAY} - %s GROUP BY day ORDER BY day DESC
+"""  # noqa: S608  (constants)
+
 
 class SwitchedOff(StorageUnavailable):
     """No codes are sent at the moment; try again later."""
@@ -103,6 +108,28 @@ def today() -> list[Today]:
         Today(country, sent, budgeted, verified, countries.budget(country))
         for country, sent, budgeted, verified in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """All countries' numbers of one day."""
+
+    day: date
+    countries: int
+    sent: int
+    verified: int
+
+    @property
+    def percent(self) -> int:
+        """How many of a hundred messages led to a right code."""
+        return round(100 * self.verified / self.sent) if self.sent else 0
+
+
+def by_day(days: int) -> list[Day]:
+    """So many days, today first. A day without codes is left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_DAY, [days])
+        return [Day(*row) for row in cursor.fetchall()]
 
 
 def _seconds_of_today() -> float:

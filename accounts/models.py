@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
+from accounts.authenticators import Authenticator, RecoveryCodes  # noqa: F401  (models of this app)
 from accounts.ids import uuid7
 from accounts.phones import decrypt_phone, encrypt_phone, hash_phone, mask_phone
 
@@ -61,14 +63,27 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "accounts_user"
+        verbose_name = "person"
+        verbose_name_plural = "people"
         constraints: ClassVar = [models.UniqueConstraint(Lower("username"), name="one_user_per_username")]
+        # What roles of the web admin are made of (`chatproject.web_admin.roles`).
+        permissions: ClassVar = [
+            ("list_users", "Can list people without searching"),
+            ("block_user", "Can block and unblock people"),
+            ("reveal_number", "Can see a whole phone number"),
+            ("view_otp_statistics", "Can view the numbers of one-time codes"),
+            ("switch_codes", "Can switch the sending of codes off and on"),
+        ]
 
     def __str__(self) -> str:
         return self.display_name or self.username or str(self.pk)
 
     def get_short_name(self) -> str:
-        """How the web admin greets the person."""
+        """How the web admin calls the person."""
         return str(self)
+
+    # Without it pages show the USERNAME_FIELD.
+    get_full_name = get_short_name
 
     def set_password(self, raw_password: str | None) -> None:
         """A new password, which need not be changed."""
@@ -135,9 +150,14 @@ class SecurityEvent(models.Model):
 
     class Meta:
         db_table = "accounts_security_event"
+        verbose_name = "event"
+        verbose_name_plural = "audit log"
         indexes: ClassVar = [
             models.Index("user_id", "id", name="security_event_of_user"),
             models.Index("actor_id", "id", name="security_event_by_actor"),
+            models.Index("kind", "id", name="security_event_of_kind"),
+            # Rows lie in the order of their times.
+            BrinIndex("at", name="security_event_at", autosummarize=True),
         ]
 
     def __str__(self) -> str:

@@ -48,6 +48,11 @@ class Kind(enum.StrEnum):
     DEVICE_REVOKED = "device_revoked"
     KEY_REFRESH_FORCED = "key_refresh_forced"
     NUMBER_REVEALED = "number_revealed"
+    SECOND_FACTOR_RESET = "second_factor_reset"
+    CODES_SWITCHED_OFF = "codes_switched_off"
+    CODES_SWITCHED_ON = "codes_switched_on"
+    STAFF_APPOINTED = "staff_appointed"
+    STAFF_DISMISSED = "staff_dismissed"
     STAFF_LOGIN = "staff_login"
     STAFF_LOGIN_REFUSED = "staff_login_refused"
     STAFF_LOGOUT = "staff_logout"
@@ -56,6 +61,11 @@ class Kind(enum.StrEnum):
     STAFF_SEARCHED = "staff_searched"
     STAFF_CHANGED = "staff_changed"
     STAFF_REFUSED = "staff_refused"
+
+
+def words(kind: str) -> str:
+    """A kind as people read it."""
+    return kind.replace("_", " ").replace("pin", "PIN")
 
 
 def note(

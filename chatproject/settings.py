@@ -7,6 +7,7 @@ import environ
 
 from chatproject import databases
 from chatproject.security import require_production_settings
+from chatproject.web_admin import look
 
 env = environ.Env()
 
@@ -33,6 +34,7 @@ AUTH_USER_MODEL = "accounts.User"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "chatproject.formats"
 
 # --- databases: PostgreSQL decides, the message store keeps ------------------------------------------------------------------------
 POSTGRES_URL: str = env.str("POSTGRES_URL", default="") or env.str("DATABASE_URL", default="postgresql:///waypost")
@@ -81,7 +83,11 @@ INSTALLED_APPS = [
     # `messaging` stands before the Cassandra engine: its migrate, showmigrations, flush and sync_cassandra commands win.
     "messaging",
     *databases.engine_apps(SCYLLADB_URL or MESSAGES_URL),
-    "chatproject.admin_site.WaypostAdminConfig",
+    # Its templates and files stand before unfold's, and unfold's before Django's.
+    "chatproject",
+    "unfold.apps.BasicAppConfig",
+    "chatproject.web_admin.apps.WaypostAdminConfig",
+    "django_otp",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -90,7 +96,6 @@ INSTALLED_APPS = [
     # Serves the assets of the API documentation from here instead of a CDN.
     "ninja",
     "channels",
-    "chatproject",
     "accounts",
     "devices",
     "conversations",
@@ -104,6 +109,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -123,6 +129,9 @@ TEMPLATES = [
         },
     }
 ]
+# Whether staff needs an authenticator. Whoever has set one up is asked for it in any case.
+ADMIN_SECOND_FACTOR = env.bool("ADMIN_SECOND_FACTOR", default=IN_PRODUCTION)
+UNFOLD = look.UNFOLD
 AUTHENTICATION_BACKENDS = ["accounts.backends.PhoneBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -149,6 +158,8 @@ CONTENT_SECURITY_POLICY = {
 SECURE_CONTENT_TYPE_NOSNIFF = True
 # Not "no-referrer": with it browsers send `Origin: null` with a form, and the CSRF check refuses every login to the admin.
 SECURE_REFERRER_POLICY = "same-origin"
+# Not in a cookie: they say what staff did.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "chatproject.errors.forged"
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "accounts.sessions"

@@ -59,6 +59,11 @@ class Device(models.Model):
 
     class Meta:
         db_table = "devices_device"
+        # What roles of the web admin are made of (`chatproject.web_admin.roles`).
+        permissions: ClassVar = [
+            ("revoke_device", "Can unlink any device for good"),
+            ("refresh_keys", "Can have a device upload new one-time prekeys"),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["user", "device_uuid"], condition=Q(active=True), name="one_active_device_per_uuid"

@@ -1,0 +1,87 @@
+"""What staff looked at and did in the web admin, as security events.
+
+What was searched for is kept as a keyed hash: it tells whether somebody searched for a certain person, and not who that was.
+"""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from accounts import security_events
+from accounts.addresses import client_address
+from accounts.derivation import keyed_hash
+from accounts.models import User
+from accounts.phones import hash_phone
+from accounts.security_events import Fact, Kind
+from devices.models import Device
+
+# Not a page: the catalogue of translated words that pages load.
+UNRECORDED = frozenset({"jsi18n"})
+# Of these parameters the value is on record too; all others by their names alone.
+TOLD = ("p", "o", "kind")
+# What is no name of a filter may be anything.
+_NAME = re.compile(r"[a-z_]{1,40}")
+_VALUE = re.compile(r"[a-z_]{1,30}|[0-9]{1,5}")
+HASH_CHARACTERS = 16
+
+
+def record(request: HttpRequest, kind: Kind, status: int) -> None:
+    """Put on record that this member of staff asked for this page. Raises DatabaseError: what is not on record is not shown."""
+    actor_id = request.user.pk
+    match = request.resolver_match
+    if actor_id is None or match is None or match.url_name in UNRECORDED:
+        return
+    user_id, device_id = _subject(match.url_name or "", match.kwargs)
+    query = _query(request)
+    security_events.note(
+        Kind.STAFF_SEARCHED if kind == Kind.STAFF_VIEWED and "search" in query else kind,
+        user_id=user_id,
+        actor_id=actor_id,
+        device_id=device_id,
+        address=client_address(request),
+        facts={"page": match.url_name, "method": request.method, "status": status} | query,
+    )
+
+
+def record_refused_login(request: HttpRequest) -> None:
+    """Somebody did not know the password of this number."""
+    number = "".join(request.POST.get("username", "").split())[:40]
+    security_events.note(
+        Kind.STAFF_LOGIN_REFUSED,
+        user_id=User.objects.filter(phone_hash=hash_phone(number)).values_list("pk", flat=True).first(),
+        address=client_address(request),
+    )
+
+
+def search_hash(text: str) -> str:
+    """What is kept of a search."""
+    return keyed_hash("audited search", text.strip().casefold().encode()).hex()[:HASH_CHARACTERS]
+
+
+def _query(request: HttpRequest) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {name: value for name in TOLD if _VALUE.fullmatch(value := request.GET.get(name, ""))}
+    if others := sorted(name for name in set(request.GET) - {"q", *TOLD} if _NAME.fullmatch(name)):
+        facts["parameters"] = ",".join(others)[:100]
+    if searched := request.GET.get("q") or request.POST.get("q"):
+        facts["search"] = search_hash(searched)
+    return facts
+
+
+def _subject(page: str, kwargs: dict[str, Any]) -> tuple[UUID | None, int | None]:
+    """Whose page it is: a person's, or a device's and its owner's."""
+    object_id = str(kwargs.get("object_id", ""))
+    if page.startswith("accounts_user_"):
+        return _uuid(object_id), None
+    if page.startswith("devices_device_") and object_id.isascii() and object_id.isdecimal() and len(object_id) <= 18:
+        device_id = int(object_id)
+        return Device.objects.filter(pk=device_id).values_list("user_id", flat=True).first(), device_id
+    return None, None
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
