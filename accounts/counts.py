@@ -15,6 +15,9 @@ class AccountCounts(msgspec.Struct):
     codes_refused: Tally = msgspec.field(default_factory=dict)
     codes_wrong: int = 0
     sms_failures: Tally = msgspec.field(default_factory=dict)
+    pins_wrong: int = 0
+    registrations_stopped: int = 0
+    tokens_reused: int = 0
 
 
 # Of this process.

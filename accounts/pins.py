@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import pin_hashes, security_events
+from accounts.counts import count
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.models import Pin
 from accounts.security_events import Kind
@@ -174,6 +175,7 @@ def compare(user_id: UUID, pin: str) -> str | None:
 
 
 def _note_wrong(user_id: UUID, attempts_remaining: int) -> None:
+    count("pins_wrong")
     kind = Kind.PIN_WRONG if attempts_remaining else Kind.PIN_EXHAUSTED
     security_events.note(kind, user_id=user_id, facts={"attempts_remaining": attempts_remaining})
 

@@ -173,6 +173,12 @@ COUNTERS: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "sweep_finds": ("Looks nobody asked for that found something no hint had told of.", lambda n: n.finds),
     "sockets_opened": ("Sockets that were authenticated.", lambda n: n.opened),
     "codes_wrong": ("Codes of registrations that were wrong or came too late.", lambda n: n.accounts.codes_wrong),
+    "pins_wrong": ("PINs that were compared and were wrong.", lambda n: n.accounts.pins_wrong),
+    "registrations_stopped": (
+        "Registrations with a proven number that the registration lock has stopped.",
+        lambda n: n.accounts.registrations_stopped,
+    ),
+    "tokens_reused": ("Lines of tokens that were in two hands, and ended.", lambda n: n.accounts.tokens_reused),
 }
 GAUGES: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "sockets": ("Open authenticated sockets.", lambda n: n.sockets),

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import connection
 
 from accounts import otp, registration_lock, usage
+from accounts.counts import count
 from accounts.models import User
 from accounts.positions import OLDEST_OPEN
 from accounts.registering import find_user, lock_or_create_user
@@ -76,6 +77,7 @@ def _pass_lock(number: str, pin: str | None) -> Passage:
     try:
         return registration_lock.pass_lock(user.pk, pin)
     except RegistrationLocked:
+        count("registrations_stopped")
         if registration_lock.may_warn(user.pk):
             warn_of_registration(user.pk)
         raise

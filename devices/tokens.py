@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 
 from accounts import usage
 from accounts.clocks import postgresql_now
+from accounts.counts import count
 from accounts.derivation import key_from
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
@@ -130,6 +131,7 @@ def _accept(pair: TokenPair, *, replaced_is_reuse: bool) -> bool:
     """Whether the pair may be used; an offered one becomes the current one. A pair that is in two hands ends the whole line."""
     if pair.state == _State.ENDED or (pair.state == _State.REPLACED and replaced_is_reuse):
         revoke(pair.device, Reason.TOKEN_REUSE)
+        count("tokens_reused")
         note(Kind.TOKEN_REUSE, user_id=pair.device.user_id, device_id=pair.device_id)
         return False
     if pair.state == _State.OFFERED:

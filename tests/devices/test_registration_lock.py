@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import connection
 
+from accounts.counts import counts
 from accounts.models import Pin, SecurityEvent, User
 from devices.models import Device, TokenPair
 from devices.signals import registration_stopped
@@ -225,3 +227,13 @@ def test_a_replayed_registration_is_the_same_device_and_meets_the_lock_again(loc
     assert Http(again.body["access_token"]).get("profile").status == 200
     elsewhere = Http().post("auth/register-device", recorded | {"device": locked_phone.beside().device_input()})
     assert (elsewhere.status, elsewhere.code) == (401, "INVALID_TOKEN")
+
+
+def test_operators_see_how_often_pins_were_wrong_and_registrations_were_stopped(locked_phone: Installation) -> None:
+    before = msgspec.structs.replace(counts)
+    laptop = locked_phone.beside()
+    token = laptop.prove_number()
+    register(laptop, token)
+    register(laptop, token, pin="0000")
+    assert counts.registrations_stopped == before.registrations_stopped + 2
+    assert counts.pins_wrong == before.pins_wrong + 1

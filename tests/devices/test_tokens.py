@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 
+from accounts.counts import counts
 from accounts.derivation import key_from
 from accounts.models import SecurityEvent, User
 from devices import tokens
@@ -278,11 +279,13 @@ def test_a_list_of_keys_that_is_none_is_refused(alice_phone: Installation, setti
 
 
 def test_reuse_and_signing_out_are_on_record(alice_phone: Installation) -> None:
+    before = counts.tokens_reused
     renewed = refresh(alice_phone.refresh_token).body
     assert works(renewed["access_token"])
     refresh(alice_phone.refresh_token)
     alice_phone.register()
     assert alice_phone.http.post("auth/logout", {}).status == 204
+    assert counts.tokens_reused == before + 1
     events = SecurityEvent.objects.filter(user_id=alice_phone.user_id).order_by("id")
     assert [(event.kind, str(event.device_id)) for event in events] == [
         ("registered", alice_phone.device_id),
