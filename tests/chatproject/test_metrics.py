@@ -118,6 +118,7 @@ async def test_nobody_is_named(
         "state",
         "le",
         "country",
+        "name",
         "reason",
     }
 
