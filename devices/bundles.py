@@ -8,6 +8,7 @@ from django.db import connection
 
 from accounts import lineage_guard
 from accounts.limits import Limit, WithoutRedis, require, spend
+from accounts.relationships import is_blocked_between
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import NotFound
 from devices import prekeys
@@ -36,13 +37,13 @@ class Bundle:
 
 
 def bundles_of_device(caller: CurrentDevice, user_id: UUID, device_id: int) -> Sequence[Bundle]:
-    """The bundle of one device. Raises NotFound, RateLimited or StorageUnavailable."""
+    """The bundle of one device. Raises NotFound, also where one blocks the other, RateLimited or StorageUnavailable."""
     devices = [device for device in devices_seen_by(caller.user_id, user_id) if device.pk == device_id]
     return _hand_out(caller, devices)
 
 
 def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
-    """Bundles of all devices of the user, save the caller itself. Raises NotFound, or RateLimited for one of them: then nothing is taken; or StorageUnavailable."""
+    """Bundles of all devices of the user, save the caller itself. Raises NotFound, also where one blocks the other, or RateLimited for one of them: then nothing is taken; or StorageUnavailable."""
     devices = devices_seen_by(caller.user_id, user_id)
     if user_id == caller.user_id:
         others = [device for device in devices if device.pk != caller.device_id]
@@ -51,7 +52,7 @@ def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
 
 
 def _hand_out(caller: CurrentDevice, devices: Sequence[Device]) -> Sequence[Bundle]:
-    if not devices:
+    if not devices or is_blocked_between(caller.user_id, devices[0].user_id):
         raise NotFound
     _spend_limits(caller, [device.pk for device in devices])
     with short_transaction():

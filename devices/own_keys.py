@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 
+from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import InvalidToken
 from devices import prekeys
@@ -25,6 +26,7 @@ def upload(caller: CurrentDevice, keys: Upload) -> PoolCount:
         is_left_out = prekeys.store(device, keys)
         left = prekeys.count(device.pk)
         if is_left_out:
+            note(Kind.PREKEYS_DISCARDED, user_id=device.user_id, device_id=device.pk)
             ask_for_prekeys(device.pk, count=left.curve, pq_count=left.pq)
         return left
 

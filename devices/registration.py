@@ -102,6 +102,8 @@ def _again(device: Device, new: NewDevice) -> Device:
     prekeys.store(device, new.keys)
     reason = Reason.REINSTALLED if is_reinstalled else Reason.REGISTERED
     note(Kind(reason.value), user_id=device.user_id, device_id=device.pk)
+    if is_reinstalled:
+        note(Kind.IDENTITY_KEY_CHANGED, user_id=device.user_id, device_id=device.pk)
     (holdings.note_change if is_changed else _announce)(device, reason)
     return device
 

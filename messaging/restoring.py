@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from accounts import clocks
 from accounts.lineage import Mark
 from accounts.lineage_guard import BEAT, LINEAGE, RAISE_ERA
+from accounts.security_events import Kind, note
 from devices.eras import skip_device_ids
 from devices.restoring import forget_one_time_prekeys
 from messaging.envelopes import Heartbeat
@@ -51,6 +52,7 @@ def accept(finding: Finding) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(RAISE_ERA, [seen.era])
         forgotten = forget_one_time_prekeys()
+        note(Kind.PREKEYS_DISCARDED, user_id=None, facts={"prekeys": forgotten, "why": "restore accepted"})
         skip_device_ids()
     accept_data_centre(finding)
     return forgotten

@@ -5,11 +5,13 @@ import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test import TestCase
 
+from accounts import relationships
 from devices.models import OneTimePrekey, SignedPrekey
 from devices.signals import prekeys_low
 from tests.cast import Answer, Installation, b64
@@ -138,6 +140,22 @@ def test_unknown_unlinked_and_malformed_devices_are_the_same_nothing(
     answers = [bob_phone.http.get(path) for path in paths]
     assert {(answer.status, str(answer.body)) for answer in answers} == {(404, str(answers[0].body))}
     assert laptop.http.get(f"keys/{alice_phone.user_id}/identities").body["devices"][0]["device_id"] == laptop.device_id
+
+
+@pytest.mark.parametrize("blocker", ["alice", "bob"])
+def test_where_one_blocks_the_other_there_is_no_bundle_and_none_is_taken(
+    alice_phone: Installation, bob_phone: Installation, blocker: str
+) -> None:
+    nobody = fetch(alice_phone, bob_phone, "1")
+    one, other = (alice_phone, bob_phone) if blocker == "alice" else (bob_phone, alice_phone)
+    relationships.block(UUID(one.user_id), UUID(other.user_id))
+    for device in ("*", bob_phone.device_id):
+        refused = fetch(alice_phone, bob_phone, device)
+        assert (refused.status, refused.body) == (404, nobody.body)
+    assert fetch(bob_phone, alice_phone, "*").status == 404
+    assert bob_phone.http.get("keys/count").body["count"] == 10
+    relationships.end(UUID(one.user_id), UUID(other.user_id))
+    assert fetch(alice_phone, bob_phone).status == 200
 
 
 def test_identities_take_no_key(alice_phone: Installation, bob_phone: Installation) -> None:

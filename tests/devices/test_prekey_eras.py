@@ -9,6 +9,7 @@ from django.db import connection
 from accounts import lineage_guard
 from accounts.lineage import Mark
 from accounts.lineage_guard import guard
+from accounts.models import SecurityEvent
 from devices import eras, restoring
 from devices.models import Device, OneTimePrekey
 from devices.signals import prekeys_low
@@ -78,6 +79,7 @@ def test_an_upload_that_repeats_what_was_lost_revives_no_key(
     era_passes()
     assert upload(bob_phone, first=100).body == {"count": 0, "pq_count": 0}
     assert asked == [{"device_id": bob_phone.device_id, "count": 0, "pq_count": 0}], "and asked for others at once"
+    assert SecurityEvent.objects.filter(kind="prekeys_discarded", device_id=bob_phone.device_id).count() == 1
     assert upload(bob_phone, first=100).body == {"count": 0, "pq_count": 0}
     assert upload(bob_phone, first=103).body == {"count": 3, "pq_count": 0}
     assert fetch(alice_phone, bob_phone)["one_time_prekey"]["key_id"] == 103

@@ -12,6 +12,7 @@ import websockets
 from asgiref.sync import sync_to_async
 
 from accounts.ids import uuid7
+from accounts.models import SecurityEvent
 from devices.models import Device
 from messaging import consumers, mailboxes, window
 from tests.cast import Installation, b64
@@ -387,3 +388,21 @@ async def test_a_device_whose_prekeys_are_of_an_earlier_era_is_asked_for_others(
     async with connect(bob_phone) as bob:
         await bob.expect("queue_empty")
         await bob.nothing("prekeys_low")
+
+
+async def test_a_new_identity_key_is_told_to_all_who_share_a_conversation_and_to_nobody_else(
+    connect: Connect, alice_and_bob: UUID, alice_phone: Installation, bob_phone: Installation, mallory: Installation
+) -> None:
+    async with connect(bob_phone) as bob, connect(mallory) as stranger:
+        again = await sync_to_async(alice_phone.reinstalled().register)()
+        changed = await bob.expect("devices_changed")
+        assert (changed["user_id"], changed["device_id"]) == (alice_phone.user_id, alice_phone.device_id)
+        assert changed["reason"] == "reinstalled"
+        path = f"keys/{alice_phone.user_id}/identities"
+        [identity] = (await sync_to_async(bob_phone.http.get)(path)).body["devices"]
+        assert identity["identity_key"] == b64(again.keys.identity_key)
+        assert identity["device_id"] == alice_phone.device_id
+        await stranger.nothing("devices_changed")
+    assert (
+        await SecurityEvent.objects.filter(kind="identity_key_changed", device_id=alice_phone.device_id).acount() == 1
+    )
