@@ -6,15 +6,17 @@ from uuid import UUID
 
 import msgspec
 
-# Active devices of active members, and inactive ones that the log still believes to be there. LEFT JOIN: a member without any device is one.
+# Active devices of active members, and inactive ones that the log still believes to be there. A member without any such device is one all the same:
+# which devices count is said where they are joined.
 AUDIENCE = """
 SELECT m.conversation_id, m.user_id, m.role, d.id, d.registration_id, d.device_number, d.active,
        d.mailbox_from, s.device_id IS NOT NULL AND (NOT d.active OR s.mailbox_from = d.mailbox_from),
        s.envelope_seq IS NOT NULL AND s.mailbox_from = d.mailbox_from, d.mailbox_full
 FROM conversations_member m
-LEFT JOIN devices_device d ON d.user_id = m.user_id
+LEFT JOIN devices_device d ON d.user_id = m.user_id AND (d.active OR EXISTS (
+    SELECT FROM conversations_device_start t WHERE t.conversation_id = m.conversation_id AND t.device_id = d.id))
 LEFT JOIN conversations_device_start s ON s.conversation_id = m.conversation_id AND s.device_id = d.id
-WHERE m.conversation_id = ANY(%s) AND m.left_seq IS NULL AND (d.id IS NULL OR d.active OR s.device_id IS NOT NULL)
+WHERE m.conversation_id = ANY(%s) AND m.left_seq IS NULL
 ORDER BY m.conversation_id, m.user_id, d.id
 """
 

@@ -7,6 +7,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from conversations.models import Conversation, DeviceStart, Member
+from devices.unlinking import revoke_device
 from tests.callers import Caller
 from tests.cast import Installation
 from tests.conversations.conftest import Calling
@@ -327,6 +328,16 @@ async def test_a_device_linked_and_removed_in_one_change_leaves_no_start_behind(
     await alice.post(f"conversations/{group}/members", {"user_ids": [bob.user_id]})
     start = await DeviceStart.objects.aget(device_id=laptop.device_id)
     assert (start.from_seq, start.envelope_seq) == (4, 4)
+
+
+async def test_a_member_whose_devices_are_all_gone_is_still_a_member(alice: Caller, bob: Caller) -> None:
+    there = await alice.group(bob)
+    await sync_to_async(revoke_device)(int(bob.device.device_id))
+    assert (await alice.patch(f"conversations/{there}", {"name": "After"})).status == 200
+    assert not await DeviceStart.objects.filter(device_id=bob.device.device_id).aexists()
+    refused = await alice.post(f"conversations/{there}/members", {"user_ids": [bob.user_id]})
+    assert (refused.status, refused.body.get("user_ids")) == (409, [bob.user_id])
+    assert (await alice.delete(f"conversations/{there}/members/{bob.user_id}")).status == 204
 
 
 async def test_a_member_keeps_a_conversation_as_they_like_and_nobody_else_sees_it(alice: Caller, bob: Caller) -> None:
