@@ -244,3 +244,28 @@ class KnownPlace(models.Model):
 
     def __str__(self) -> str:
         return f"seen {self.seen_at:%Y-%m-%d}"
+
+
+class Tombstone(models.Model):
+    """An account that was deleted: when, until when that is remembered, and what each store says of its erasure. Written by `tombstones`.
+
+    `mailboxes`: its devices' ids, with the milliseconds since 1970 at which each was made and unlinked; they are purged when nothing can be under way
+    to them any more. `receipts`: by store what was removed there, and when. Nothing here says who the person was.
+    """
+
+    user_id = models.UUIDField(primary_key=True)
+    deleted_at = models.DateTimeField()
+    until = models.DateTimeField()
+    mailboxes = models.JSONField(default=list)
+    receipts = models.JSONField(default=dict)
+    look_at = models.DateTimeField(help_text="When its erasure goes on.")
+    erased_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "accounts_tombstone"
+        indexes: ClassVar = [
+            models.Index(fields=["look_at"], condition=models.Q(erased_at=None), name="accounts_tombstone_open")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.user_id)

@@ -9,7 +9,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.limits import Limit, WithoutRedis, spend
-from accounts.models import Preference, Relationship, User
+from accounts.models import Preference, Relationship, Tombstone, User
 from accounts.phones import pepper
 from accounts.preferences import PHONE_DISCOVERY
 from accounts.wire.refusals import Conflict, InvalidRequest, NotFound
@@ -19,7 +19,7 @@ LOOKUPS = Limit("LOOKUPS_PER_15_MIN", 900, WithoutRedis.REFUSE)
 
 def access_user(user_id: UUID) -> User:
     """The person, as anybody may see them. Raises NotFound."""
-    user = User.objects.filter(pk=user_id).first()
+    user = User.objects.filter(~Exists(Tombstone.objects.filter(user_id=OuterRef("pk"))), pk=user_id).first()
     if user is None:
         raise NotFound
     return user

@@ -18,6 +18,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from accounts.models import Relationship, User
+from accounts.people import access_user
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import InvalidRequest, NotFound
 
@@ -97,8 +98,7 @@ def blockers_among(user_id: UUID, others: Collection[UUID]) -> set[UUID]:
 
 def access(user_id: UUID, other_id: UUID) -> Seen:
     """How the user stands to the other. Raises NotFound when there is no such person."""
-    if not User.objects.filter(pk=other_id).exists():
-        raise NotFound
+    access_user(other_id)
     return _seen(user_id, other_id)
 
 

@@ -18,6 +18,7 @@ from accounts.wire.refusals import StorageUnavailable
 
 PATIENCE_SECONDS = 0.2
 CONNECTIONS = 32
+SCANNED_AT_ONCE = 500
 
 
 def client() -> redis.Redis:
@@ -53,3 +54,9 @@ def required() -> Iterator[redis.Redis]:
         yield client()
     except redis.RedisError as failure:
         raise StorageUnavailable from failure
+
+
+def delete_matching(pattern: str) -> int:
+    """Delete the keys that match, looking through all of them a little at a time; how many there were. Raises StorageUnavailable."""
+    with required() as store:
+        return sum(int(store.delete(key)) for key in store.scan_iter(match=pattern, count=SCANNED_AT_ONCE))

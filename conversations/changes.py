@@ -90,7 +90,7 @@ class Change(Plan):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self.entries and self.hidden_at is None
+        return not self.entries and not self.departures and self.hidden_at is None
 
 
 class Scene(msgspec.Struct):

@@ -34,7 +34,11 @@ INSERT INTO conversations_conversation (id, kind, name, avatar, metadata, direct
                                         last_message_id, last_position, last_kept_ms, last_kind)
 VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), 'default', 1, 1, 0, {POSITION}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, '')
 """  # noqa: S608  (constants)
-DIRECT_OF = "SELECT id FROM conversations_conversation WHERE direct_low = %s AND direct_high = %s"
+# Of two who are both members: one whose account was deleted is not any more.
+DIRECT_OF = """
+SELECT c.id FROM conversations_conversation c WHERE c.direct_low = %s AND c.direct_high = %s
+AND 2 = (SELECT count(*) FROM conversations_member m WHERE m.conversation_id = c.id AND m.left_seq IS NULL)
+"""
 
 
 class NewGroup(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from accounts.statements import ask
 from accounts.wire.refusals import NotFound, TooLarge
 
 # In one order for everybody, and before any conversation: two changes that need the same people never wait for each other in a circle.
-LOCK = "SELECT id FROM accounts_user WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
-READ = "SELECT id FROM accounts_user WHERE id = ANY(%s)"
+_ALIVE = "id = ANY(%s) AND NOT EXISTS (SELECT FROM accounts_tombstone t WHERE t.user_id = accounts_user.id)"
+LOCK = f"SELECT id FROM accounts_user WHERE {_ALIVE} ORDER BY id FOR NO KEY UPDATE"  # noqa: S608  (constants)
+READ = f"SELECT id FROM accounts_user WHERE {_ALIVE}"  # noqa: S608
 # Read after the lock: changing a block takes the same one.
 BLOCKING = "SELECT user_id FROM accounts_relationship WHERE user_id = ANY(%s) AND other_id = %s AND stance = 'blocking'"
 BUSY = """

@@ -1,5 +1,6 @@
 """Members of a group: adding, removing, leaving, roles. One system entry for each person concerned."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
+from accounts import statements
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.wire.refusals import Conflict, Forbidden, InvalidRequest, NotFound, TooLarge
 from conversations import changes
@@ -16,6 +18,9 @@ from conversations.sends import Sender
 
 ADDS = Limit("ADDS_PER_HOUR", 3600, WithoutRedis.COUNT_HERE)
 
+SENIORITY = """
+SELECT user_id FROM conversations_member WHERE conversation_id = %s AND user_id <> %s AND left_seq IS NULL ORDER BY joined_seq, id
+"""
 DIRECT = Conversation.Kind.DIRECT.value
 MEMBER, ADMIN, OWNER = Member.Role.MEMBER.value, Member.Role.ADMIN.value, Member.Role.OWNER.value
 
@@ -48,6 +53,17 @@ async def leave(actor: Sender, conversation_id: UUID, successor_id: UUID | None 
         raise InvalidRequest("Nobody succeeds themselves.", field="successor_user_id")
     leaving = Decision(partial(_refuse_leaving, successor_id), partial(_leave, successor_id))
     await changes.change(actor, conversation_id, leaving)
+
+
+async def leave_for_good(user_id: UUID, conversation_id: UUID) -> None:
+    """Go although nobody is there to name a successor: the account is deleted. A direct conversation is left too. Repeated, it changes nothing.
+
+    What the leaver was, if the others are to have an owner or an admin, is whoever has been there longest: an admin if there is one.
+    """
+    seniority = [row[0] for row in await statements.rows(SENIORITY, [conversation_id, user_id])]
+    leaving = Decision(_refuse_nothing, partial(_leave_for_good, seniority))
+    with contextlib.suppress(NotFound):
+        await changes.change(Sender(user_id, 0, 0), conversation_id, leaving)
 
 
 async def give_role(actor: Sender, conversation_id: UUID, user_id: UUID, role: str) -> None:
@@ -113,6 +129,31 @@ def _leave(successor_id: UUID | None, scene: Scene) -> None:
         scene.say("conversation_archived")
         scene.made.archives = True
     _depart(scene, scene.actor.user_id, "member_left")
+
+
+def _refuse_nothing(_scene: Scene) -> None:
+    pass
+
+
+def _leave_for_good(seniority: Sequence[UUID], scene: Scene) -> None:
+    if scene.head.next_seq == 1:
+        # Nothing was ever said there: nobody has to hear of it.
+        scene.made.departures.append((scene.actor.user_id, 0))
+        return
+    if scene.head.kind == DIRECT:
+        scene.begin()
+        _depart(scene, scene.actor.user_id, "member_left")
+    else:
+        _leave(_heir([user_id for user_id in seniority if user_id in scene.audience.roles], scene), scene)
+
+
+def _heir(others: Sequence[UUID], scene: Scene) -> UUID | None:
+    """Who takes over what the leaver was; None where that is not needed."""
+    roles, leaver = scene.audience.roles, scene.actor.user_id
+    if roles[leaver] != OWNER and not _is_last_admin(scene, leaver):
+        return None
+    admins = [user_id for user_id in others if roles[user_id] != MEMBER]
+    return next(iter(admins or others), None)
 
 
 def _refuse_leaving(successor_id: UUID | None, scene: Scene) -> None:

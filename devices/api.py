@@ -10,13 +10,15 @@ from accounts.wire.paging import ListQuery, Page
 from accounts.wire.refusals import NotFound
 from accounts.wire.requests import JsonBody, Nothing, PrekeyBody
 from accounts.wire.scalars import Dec, Uuid, parse_dec
-from devices import bundles, holdings, own_keys, prekeys, registration, tokens, unlinking
+from devices import bundles, deletion, holdings, own_keys, prekeys, registration, tokens, unlinking
 from devices.current import DeviceRequest
 from devices.models import Device
 from devices.schemas import (
     BundlesOut,
     Comparison,
     CountOut,
+    DeletedOut,
+    Deletion,
     DeviceOut,
     Digest,
     IdentitiesOut,
@@ -63,6 +65,13 @@ def refresh(request: HttpRequest, body: Annotated[RefreshIn, JsonBody()]) -> Tok
 def log_out(request: DeviceRequest, body: Annotated[Nothing, JsonBody()]) -> None:
     """End this device's tokens and socket. The device stays listed and may sign in again."""
     unlinking.log_out(request.auth)
+
+
+@router.delete("/account", response=DeletedOut, tags=["Devices"])
+def delete_account(request: DeviceRequest, body: Annotated[Deletion, JsonBody()]) -> DeletedOut:
+    """Delete the caller's account for good, with its PIN if it has one. All its tokens end with the answer; what is left is erased after it."""
+    tombstone = deletion.delete_account(request.auth, body.pin)
+    return DeletedOut(deleted_at=tombstone.deleted_at, tombstone_until=tombstone.until)
 
 
 @router.get("/devices", response=Page[DeviceOut], tags=["Devices"])

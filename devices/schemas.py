@@ -118,6 +118,12 @@ class Unlinking(Fields):
     pin: str | None = None
 
 
+class Deletion(Fields):
+    """Delete one's account."""
+
+    pin: str | None = None
+
+
 class SignedPrekeyIn(Fields):
     """A new signed prekey."""
 
@@ -171,6 +177,13 @@ class DeviceOut(BaseModel):
     linked_by: LinkedBy | None = None
     created_at: TimeOut
     last_seen_at: DayOut | None = None
+
+
+class DeletedOut(BaseModel):
+    """An account that is no more, and until when that is remembered."""
+
+    deleted_at: TimeOut
+    tombstone_until: TimeOut
 
 
 class CountOut(BaseModel):

@@ -16,6 +16,9 @@ prekeys_low = Signal()
 # Sent with user_id: UUID, when somebody has proven the person's number and was stopped by the registration lock.
 registration_stopped = Signal()
 
+# Sent with user_id: UUID, when an account was made unusable and its erasure is due.
+account_deleted = Signal()
+
 
 class Reason(enum.StrEnum):
     """Why a device changed. After each of these its sockets are to be closed (4401): its tokens are gone, or replaced by new ones."""

@@ -10,6 +10,7 @@ from accounts import chores, clocks, code_days, known_places, leases
 from accounts.chores import Chore, Chunk
 from accounts.leases import Lease, LeaseLost
 from accounts.security_events import EVENTS
+from accounts.tombstones import TOMBSTONES
 from accounts.wire.refusals import StorageUnavailable
 from conversations.pruning import LEDGER
 from conversations.tallies import TALLIES
@@ -91,5 +92,5 @@ def _chores(store: MessageStore, now_ms: int) -> Sequence[Chore]:
         return Chunk(pruned.removed, pruned.next_page)
 
     rows = Chore("rows of the message store", chunk, size=16, most=256)
-    people = (TOKENS, LINKS, chores.SESSIONS, EVENTS, code_days.PRUNING, known_places.PRUNING)
+    people = (TOKENS, LINKS, TOMBSTONES, chores.SESSIONS, EVENTS, code_days.PRUNING, known_places.PRUNING)
     return (LEDGER, TALLIES, *people, purging(store, now_ms), rows)

@@ -32,7 +32,7 @@ def purging(store: MessageStore, now_ms: int) -> Chore:
         if not found:
             return Chunk(0, None)
         [[device_id, user_id, created_ms, unlinked_ms]] = found
-        if not await _purged(store, Mailbox(user_id, device_id), created_ms, unlinked_ms, now_ms, size):
+        if not await purge_mailbox(store, Mailbox(user_id, device_id), created_ms, unlinked_ms, now_ms, size):
             return Chunk(0, after or 0)
         await statements.run(FORGET, (device_id, device_id, device_id))
         return Chunk(1, device_id)
@@ -40,9 +40,10 @@ def purging(store: MessageStore, now_ms: int) -> Chore:
     return Chore("mailboxes of unlinked devices", chunk, size=256, most=4096)
 
 
-async def _purged(
+async def purge_mailbox(
     store: MessageStore, mailbox: Mailbox, created_ms: int, unlinked_ms: int, now_ms: int, size: int
 ) -> bool:
+    """Remove some of the mailbox of a device that lived from the one moment to the other. Whether that was the last. Raises StorageUnavailable."""
     first_ms = max(created_ms - LATEST_MS, now_ms - RETENTION_MS - LATEST_MS)
     try:
         return await store.purge(mailbox, from_ms=first_ms, until_ms=unlinked_ms + LATEST_MS, size=size)

@@ -11,7 +11,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations.allocation import Newest
 from conversations.catching_up import ask_stores_with
 from conversations.models import Member
-from devices.signals import Reason, device_changed, prekeys_low, registration_stopped
+from devices.signals import Reason, account_deleted, device_changed, prekeys_low, registration_stopped
 from messaging import close_codes, hints, runtime
 from messaging.envelopes import Close, DevicesChanged, PrekeysLow
 from messaging.store import message_store
@@ -27,6 +27,7 @@ def connect() -> None:
     device_changed.connect(on_device_changed, dispatch_uid="messaging.device_changed")
     prekeys_low.connect(on_prekeys_low, dispatch_uid="messaging.prekeys_low")
     registration_stopped.connect(on_registration_stopped, dispatch_uid="messaging.registration_stopped")
+    account_deleted.connect(on_account_deleted, dispatch_uid="messaging.account_deleted")
     ask_stores_with(newest_entry)
 
 
@@ -54,6 +55,11 @@ def on_registration_stopped(*, user_id: UUID, **_: Any) -> None:
 def on_prekeys_low(*, device_id: int, count: int, pq_count: int, **_: Any) -> None:
     """Ask the device for more one-time prekeys."""
     runtime.on_the_loop(lambda: hints.notify_device(device_id, PrekeysLow(count, pq_count)))
+
+
+def on_account_deleted(**_: Any) -> None:
+    """Begin to erase what it has left."""
+    runtime.wake_errands()
 
 
 def _told(user_id: UUID, reason: Reason) -> list[UUID]:

@@ -76,7 +76,7 @@ class Runtime:
             self.weights.run(),
             self.heart.beat_for_ever(),
             pruning.prune_for_ever(self.store),
-            errands.run_for_ever(self.errand_wanted),
+            errands.run_for_ever(self.store, self.errand_wanted),
         )
         self._tasks = [asyncio.create_task(part) for part in work]
         if settings.FINISHER_IN_WEB:
@@ -181,6 +181,13 @@ def on_the_loop(work: Callable[[], None]) -> None:
     for loop in list(_running):
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(work)
+
+
+def wake_errands() -> None:
+    """Have the errands of this process looked after now; called from any thread."""
+    for loop, runtime in list(_running.items()):
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(runtime.errand_wanted.set)
 
 
 async def farewell() -> None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices import xed25519
 from devices.models import Device, Link
-from messaging import errands
+from messaging import errands, runtime
 from tests.cast import Answer, Installation, JsonObject
 from tests.linking import Linking, linked, statement
 from tests.messaging.conftest import Connect
@@ -80,7 +80,7 @@ async def test_a_device_nobody_comes_for_is_unlinked_by_an_errand(
         await bob.ask(message(alice_and_bob, [alice_phone], b"before"))
         link = await sync_to_async(lambda: Linking(alice_phone).claimed().approved())()
         await Link.objects.filter(pk=link.link_id).aupdate(expires_at=timezone.now())
-        await errands.run_once()
+        await errands.run_once((await runtime.running()).store)
         await bob.expect("devices_changed", reason="unlinked")
         assert (await bob.ask(message(alice_and_bob, [alice_phone], b"to one")))["type"] == "sent"
     assert (await sync_to_async(link.fetch)()).body["status"] == "expired"

@@ -114,6 +114,7 @@ async def test_the_command_prunes_everything_and_says_what(bob: Caller, seven: s
         "tallies": "0",
         "token pairs": "0",
         "links": "0",
+        "tombstones": "0",
         "web sessions": "1",
         "security events": "0",
         "days of codes": "1",

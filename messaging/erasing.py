@@ -1,0 +1,121 @@
+"""Erasing what a deleted account has left, store by store, each with its receipt.
+
+Every step finds out by itself what is left to do, so a process may die in any of them and another one goes on. A store that is away holds up its own
+receipt and no other. The history keeps what the person has said to others, under an id that is nobody's any more: it is theirs.
+"""
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import clocks, statements, tombstones, valkey
+from accounts.models import Tombstone, User
+from accounts.tombstones import MESSAGES, POSTGRESQL, VALKEY
+from accounts.wire.refusals import StorageUnavailable
+from conversations import membership
+from conversations.models import DeviceStart, Gap, Member
+from devices.models import Device
+from messaging.envelopes import Mailbox
+from messaging.purging import LATEST_MS, purge_mailbox
+from messaging.store.protocol import MessageStore
+from messaging.threads import in_a_thread
+
+logger = logging.getLogger(__name__)
+
+Keep = Callable[[], Awaitable[None]]
+
+TRY_AGAIN = timedelta(seconds=10)
+# One that fails for a reason of its own is not to be in the way of others.
+SET_BACK = timedelta(minutes=5)
+PURGED_AT_ONCE = 1000
+NEXT_STAYS = """
+SELECT conversation_id FROM conversations_member WHERE user_id = %s AND left_seq IS NULL AND conversation_id > %s
+ORDER BY conversation_id LIMIT 50
+"""
+
+
+async def erase_due(store: MessageStore, keep: Keep) -> None:
+    """Go on with every erasure that is due. `keep` is awaited between steps, and may raise to end the work. Raises StorageUnavailable."""
+    for tombstone in await in_a_thread(tombstones.due):
+        await in_a_thread(tombstones.look_again, tombstone.user_id, datetime.now(UTC) + SET_BACK)
+        for name, step in ((POSTGRESQL, _leave_postgresql), (VALKEY, _leave_valkey), (MESSAGES, _leave_mailboxes)):
+            if name not in tombstone.receipts:
+                await keep()
+                with contextlib.suppress(StorageUnavailable):
+                    await step(store, keep, tombstone)
+        await in_a_thread(_look_again, tombstone)
+
+
+def _look_again(tombstone: Tombstone) -> None:
+    """Soon while something could not be done; else when the mailboxes may be purged."""
+    soon = datetime.now(UTC) + TRY_AGAIN
+    signed = Tombstone.objects.get(pk=tombstone.pk).receipts
+    only_waits = {POSTGRESQL, VALKEY} <= signed.keys()
+    tombstones.look_again(tombstone.user_id, max(soon, _purged_from(tombstone)) if only_waits else soon)
+
+
+async def _leave_postgresql(_store: MessageStore, keep: Keep, tombstone: Tombstone) -> None:
+    """Leave all conversations, so that their members hear of it; then delete every row."""
+    last = UUID(int=0)
+    while stays := await statements.rows(NEXT_STAYS, [tombstone.user_id, last]):
+        for (last,) in stays:
+            await keep()
+            with contextlib.suppress(StorageUnavailable):
+                await membership.leave_for_good(tombstone.user_id, last)
+    await in_a_thread(_delete_rows, tombstone.user_id)
+
+
+def _delete_rows(user_id: UUID) -> None:
+    """Delete the account's row, and with it all that refer to it. Raises StorageUnavailable while a conversation could not be left."""
+    with transaction.atomic():
+        # Locked against new stays: they refer to this row.
+        user = User.objects.select_for_update().get(pk=user_id)
+        if Member.objects.filter(user=user, left_seq=None).exists():
+            raise StorageUnavailable
+        device_ids = list(Device.objects.filter(user=user).values_list("pk", flat=True))
+        removed: dict[str, int] = {}
+        of_devices = (
+            DeviceStart.objects.filter(device_id__in=device_ids),
+            Gap.objects.filter(device_id__in=device_ids),
+        )
+        for rows in of_devices:
+            removed |= rows.delete()[1]
+        removed |= user.delete()[1]
+        tombstones.sign(user_id, POSTGRESQL, rows={name: count for name, count in sorted(removed.items()) if count})
+    logger.info("an account was erased from PostgreSQL: %d rows", sum(removed.values()))
+
+
+async def _leave_valkey(_store: MessageStore, _keep: Keep, tombstone: Tombstone) -> None:
+    await in_a_thread(_delete_keys, tombstone.user_id)
+
+
+def _delete_keys(user_id: UUID) -> None:
+    """Delete every key that names the account. Counters of its devices name no person; they and those of the number end within a day."""
+    removed = valkey.delete_matching(f"*{user_id}*") + valkey.delete_matching(f"*{user_id.hex}*")
+    with transaction.atomic():
+        tombstones.sign(user_id, VALKEY, keys=removed)
+
+
+async def _leave_mailboxes(store: MessageStore, keep: Keep, tombstone: Tombstone) -> None:
+    """Purge the mailboxes of its devices, an hour after they were unlinked: then nothing is under way to them."""
+    if datetime.now(UTC) < _purged_from(tombstone):
+        return
+    for dead in tombstones.mailboxes_of(tombstone):
+        mailbox, now_ms = Mailbox(tombstone.user_id, dead.device_id), clocks.now_ms()
+        while not await purge_mailbox(store, mailbox, dead.created_ms, dead.unlinked_ms, now_ms, PURGED_AT_ONCE):
+            await keep()
+    await in_a_thread(_sign_mailboxes, tombstone)
+
+
+def _sign_mailboxes(tombstone: Tombstone) -> None:
+    with transaction.atomic():
+        tombstones.sign(tombstone.user_id, MESSAGES, mailboxes=len(tombstone.mailboxes))
+
+
+def _purged_from(tombstone: Tombstone) -> datetime:
+    unlinked_ms = max((dead.unlinked_ms for dead in tombstones.mailboxes_of(tombstone)), default=0)
+    return datetime.fromtimestamp((unlinked_ms + LATEST_MS) / 1000, UTC)
