@@ -182,14 +182,17 @@ def read_audience(server: Server, _: Transaction, ids: Any) -> Rows:
 
 
 def _audience_of(server: Server, member: Member) -> Rows:
-    devices = server.tables.devices_of(member.user_id)
+    starts = server.tables.starts
+    devices = [
+        device
+        for device in server.tables.devices_of(member.user_id)
+        if device.active or (member.conversation_id, device.id) in starts
+    ]
     if not devices:
         return [(member.conversation_id, member.user_id, member.role, *[None] * 5, False, False, None)]
     rows: Rows = []
     for device in devices:
-        start = server.tables.starts.get((member.conversation_id, device.id))
-        if not device.active and start is None:
-            continue
+        start = starts.get((member.conversation_id, device.id))
         own = start is not None and start.mailbox_from == device.mailbox_from
         greeted = own and start is not None and start.envelope_seq is not None
         started = start is not None and (not device.active or own)
