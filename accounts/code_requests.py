@@ -143,7 +143,7 @@ def count(store: redis.Redis, request: Request, code_hash: bytes, encrypted_phon
         encrypted_phone,
         request.place_hash,
         lifetime,
-        *settings.LIMITS["OTP_DELAYS"],
+        *(settings.LIMITS["OTP_DELAYS"] or [0]),
     ]
     keys = request.keys()
     allowed, *answer = store.eval(_REQUEST, len(keys), *keys, *facts)

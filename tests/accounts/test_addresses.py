@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accounts.addresses import address_behind, counted_as
+from accounts.addresses import address_behind, counted_as, network_of
 
 
 @pytest.mark.parametrize("header", ["6.6.6.6", "6.6.6.6, 127.0.0.9", "garbage", ""])
@@ -32,3 +32,10 @@ def test_loopback_addresses_count_alone_and_ipv6_by_its_64() -> None:
     assert counted_as("2001:db8::1") == counted_as("2001:db8::ffff") != counted_as("2001:db8:0:1::1")
     assert counted_as("::1") == "::1"
     assert counted_as(address_behind("::ffff:1.2.3.4", None)) == "1.2.3.4"
+    assert address_behind("fe80::1%one", None) == address_behind("fe80::1%two", None), "names of interfaces are free"
+
+
+def test_networks_are_neighbours_and_loopback_has_none() -> None:
+    assert network_of("198.51.100.7") == network_of("198.51.100.200") == "198.51.100.0/24"
+    assert network_of("2001:db8:1:2::3") == network_of("2001:db8:1:ffff::") == "2001:db8:1::/48"
+    assert network_of("127.8.8.8") is network_of("::1") is network_of("unknown") is None
