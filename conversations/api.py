@@ -87,7 +87,7 @@ def list_members(request: DeviceRequest, conversation_id: Uuid, query: Query[Lis
     """The members, in the order they came."""
     after = paging.position_of(query, "members") or 0
     members = inbox.members(request.auth.user_id, conversation_id, after=after, most=query.limit + 1)
-    return paging.page(members, query, "members", show=show_member, position=lambda member: member.pk)
+    return paging.page(members, query, "members", show=show_member, position=lambda seen: seen.member.pk)
 
 
 @router.post("/conversations/{conversation_id}/members", response={201: MembersOut})
@@ -96,7 +96,7 @@ async def add_members(
 ) -> Status[MembersOut]:
     """Add people to a group, all or none: its admins may."""
     await membership.add(_sender(request.auth), conversation_id, body.user_ids)
-    return Status(201, MembersOut(items=await _members(conversation_id, body.user_ids)))
+    return Status(201, MembersOut(items=await _members(request.auth.user_id, conversation_id, body.user_ids)))
 
 
 @router.patch("/conversations/{conversation_id}/members/{user_id}", response=MemberOut)
@@ -105,7 +105,7 @@ async def change_role(
 ) -> MemberOut:
     """Change what a member may do: admins may. The owner alone gives "owner", and becomes an admin."""
     await membership.give_role(_sender(request.auth), conversation_id, user_id, body.role)
-    for member in await _members(conversation_id, [user_id]):
+    for member in await _members(request.auth.user_id, conversation_id, [user_id]):
         return member
     # They have left in the meantime.
     raise NotFound
@@ -148,6 +148,6 @@ def _detail(user_id: UUID, conversation_id: UUID) -> ConversationOut:
     return show_conversation(seen, [show_member(member) for member in members])
 
 
-async def _members(conversation_id: UUID, user_ids: Sequence[UUID]) -> list[MemberOut]:
-    found = await sync_to_async(inbox.chosen_members)(conversation_id, user_ids)
+async def _members(user_id: UUID, conversation_id: UUID, chosen: Sequence[UUID]) -> list[MemberOut]:
+    found = await sync_to_async(inbox.chosen_members)(user_id, conversation_id, chosen)
     return [show_member(member) for member in found]

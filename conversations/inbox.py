@@ -8,7 +8,9 @@ from uuid import UUID
 from django.db.models import F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
+from accounts import preferences
 from accounts.models import User
+from accounts.preferences import READ_RECEIPTS
 from accounts.wire.refusals import NotFound
 from conversations import tallies
 from conversations.access import access_conversation
@@ -26,6 +28,14 @@ class Seen:
     member_count: int
     unread: int
     peer: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMember:
+    """A member as another one sees them. `last_read_seq` is None where one of the two does not want read receipts."""
+
+    member: Member
+    last_read_seq: int | None
 
 
 class _Count(Subquery):
@@ -62,16 +72,27 @@ def one(user_id: UUID, conversation_id: UUID) -> Seen:
     return found[0]
 
 
-def members(user_id: UUID, conversation_id: UUID, *, after: int = 0, most: int | None = None) -> Sequence[Member]:
+def members(user_id: UUID, conversation_id: UUID, *, after: int = 0, most: int | None = None) -> Sequence[SeenMember]:
     """The members, in the order they came. Raises NotFound."""
     access_conversation(user_id, conversation_id)
     present = _present(conversation_id).filter(pk__gt=after).select_related("user")
-    return list(present.order_by("pk")[:most])
+    return _as_seen_by(user_id, list(present.order_by("pk")[:most]))
 
 
-def chosen_members(conversation_id: UUID, user_ids: Iterable[UUID]) -> Sequence[Member]:
-    """Those of these people who are members now."""
-    return list(_present(conversation_id).filter(user_id__in=user_ids).select_related("user").order_by("pk"))
+def chosen_members(user_id: UUID, conversation_id: UUID, chosen: Iterable[UUID]) -> Sequence[SeenMember]:
+    """Those of the chosen who are members now, as this user sees them."""
+    there = _present(conversation_id).filter(user_id__in=chosen).select_related("user")
+    return _as_seen_by(user_id, list(there.order_by("pk")))
+
+
+def _as_seen_by(user_id: UUID, present: Sequence[Member]) -> list[SeenMember]:
+    wanted = preferences.read_many({user_id, *(member.user_id for member in present)}, READ_RECEIPTS)
+
+    def mark(member: Member) -> int | None:
+        is_shown = member.user_id == user_id or (wanted[user_id] and wanted[member.user_id])
+        return member.last_read_seq if is_shown else None
+
+    return [SeenMember(member, mark(member)) for member in present]
 
 
 def _present(conversation_id: UUID) -> QuerySet[Member]:

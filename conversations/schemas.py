@@ -14,7 +14,7 @@ from accounts.wire.requests import Changes, Fields
 from accounts.wire.scalars import DecOut, Name, Time, TimeOut, Uuid, UuidOut
 from conversations.changes import Description
 from conversations.founding import NewGroup
-from conversations.inbox import Seen
+from conversations.inbox import Seen, SeenMember
 from conversations.models import Conversation, Member
 
 MOST_NAMED = 255
@@ -180,9 +180,9 @@ def show_conversation(seen: Seen, members: list[MemberOut] | None = None) -> Con
     )
 
 
-def show_member(member: Member) -> MemberOut:
+def show_member(seen: SeenMember) -> MemberOut:
     """The member, with the public side of the person."""
-    user = member.user
+    member, user = seen.member, seen.member.user
     return MemberOut(
         user_id=user.pk,
         username=user.username,
@@ -191,7 +191,7 @@ def show_member(member: Member) -> MemberOut:
         role=_role(member),
         joined_at=member.joined_at,
         joined_seq=member.joined_seq,
-        last_read_seq=member.last_read_seq,
+        last_read_seq=seen.last_read_seq,
     )
 
 

@@ -15,16 +15,17 @@ class TokenBuckets:
         self._burst = burst
         self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: Hashable) -> float:
-        """Take a token: 0.0 when there was one, else the seconds until there is."""
+    def take(self, key: Hashable, *, cost: int = 1) -> float:
+        """Take so many tokens: 0.0 when they were there, else the seconds until they are. What costs more than a full bucket takes a full one."""
         if not self._rate or not self._burst:
             return 0.0
         now = asyncio.get_running_loop().time()
         level, seen = self._levels.get(key, (self._burst, now))
         level = min(self._burst, level + (now - seen) * self._rate)
-        if level < 1:
-            return (1 - level) / self._rate
-        self._levels[key] = (level - 1, now)
+        cost_here = min(cost, self._burst)
+        if level < cost_here:
+            return (cost_here - level) / self._rate
+        self._levels[key] = (level - cost_here, now)
         self._levels.move_to_end(key)
         if len(self._levels) > MOST_KEYS:
             self._levels.popitem(last=False)

@@ -109,9 +109,13 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._listening.stop()
         if self._runtime is not None:
             self._runtime.sockets.discard(self)
+            if self._session is not None:
+                self._runtime.online.went(self._session)
             counts.close(self._writer.closing_code or self._ended_with)
         errands = self._hearing.errands if self._hearing is not None else set()
         await end_all({*self._tasks, *errands})
+        if self._hearing is not None:
+            self._hearing.end()
 
     async def _write(self) -> None:
         try:
@@ -180,8 +184,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if session.wants_prekeys:
             self._put(frames.PrekeysLowFrame(count=0, pq_count=0))
         hints.close(session.device_id, Close(close_codes.CONNECTED_ELSEWHERE, session.conn_id))
-        self._listening = hints.Listening(session.device_id, session.user_id, self._on_hint, self._delivery.subscribed)
+        self._listening = hints.Listening(
+            hints.groups_of(session.device_id, session.user_id), self._on_hint, self._delivery.subscribed
+        )
         self._listening.start()
+        self._runtime.online.came(session)
         self._tasks.append(asyncio.create_task(self._drain(self._delivery)))
         self._tasks.append(asyncio.create_task(self._check_session(session)))
 

@@ -113,7 +113,25 @@ class PrekeysLow(msgspec.Struct, frozen=True, tag="prekeys_low"):
     pq_count: int | None = None
 
 
-Notice = Receipt | DevicesChanged | PrekeysLow
+class Typing(msgspec.Struct, frozen=True, tag="typing"):
+    """Somebody types, or has stopped."""
+
+    conversation_id: UUID
+    user_id: UUID
+    active: bool
+
+
+class Call(msgspec.Struct, frozen=True, tag="call"):
+    """What a device has to say about a call. The server does not look into the body."""
+
+    conversation_id: UUID
+    sender_user_id: UUID
+    sender_device_id: int
+    signal: str
+    body: bytes
+
+
+Notice = Receipt | DevicesChanged | PrekeysLow | Typing | Call
 
 
 class Close(msgspec.Struct, frozen=True):

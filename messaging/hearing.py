@@ -6,15 +6,27 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from accounts.wire.refusals import ChatError, Conflict, RetryInOrder
+from accounts.wire.refusals import ChatError, Conflict, RateLimited, RetryInOrder
 from conversations.sends import Send, Sender, Sent
-from messaging import acks, frames, receipts
+from messaging import acks, frames, receipts, typings
+from messaging.calls import Signal
 from messaging.chains import Chains
 from messaging.counts import counts
 from messaging.envelopes import Mailbox
-from messaging.frames import AckFrame, AnyClientFrame, AuthenticateFrame, PingFrame, ReadFrame, SendFrame
+from messaging.frames import (
+    AckFrame,
+    AnyClientFrame,
+    AuthenticateFrame,
+    CallFrame,
+    PingFrame,
+    PresenceFrame,
+    ReadFrame,
+    SendFrame,
+    TypingFrame,
+)
 from messaging.group_commit import Outcome
 from messaging.mailboxes import Delivery
+from messaging.presence import Watch
 from messaging.runtime import Runtime
 from messaging.sessions import Session
 
@@ -41,6 +53,8 @@ class Hearing:
         self.errands: set[asyncio.Task[None]] = set()
         self._hands = asyncio.Semaphore(ERRANDS_AT_ONCE)
         self.unanswered: set[asyncio.Future[Outcome]] = set()
+        self._watch = Watch(session.user_id, put)
+        self._asking = asyncio.Lock()
 
     async def hear(self, frame: AnyClientFrame) -> None:
         """Do what the frame asks for, or refuse it. Returns when the next frame may be heard."""
@@ -50,6 +64,18 @@ class Hearing:
         """Return when every send that was heard has its answer."""
         if self.unanswered:
             await asyncio.wait(self.unanswered)
+
+    async def ask_for_presence(self, user_ids: Sequence[UUID], ref: str | None) -> None:
+        """Tell who of these is there, and what changes. One question after the other: the last one counts. Raises RateLimited, StorageUnavailable."""
+        wait = self.runtime.presence_limit.take(self.session.device_id)
+        if wait:
+            raise RateLimited(retry_after=wait)
+        async with self._asking:
+            await self.runtime.presence.ask(self._watch, user_ids, ref)
+
+    def end(self) -> None:
+        """The socket is gone: it watches nobody."""
+        self.runtime.presence.end(self._watch)
 
     def refuse(self, refusal: ChatError, ref: str | None) -> None:
         self.put(frames.error_frame(refusal, ref))
@@ -114,6 +140,26 @@ async def _read(hearing: Hearing, frame: ReadFrame) -> None:
     await hearing.errand(read, frame.ref)
 
 
+async def _typing(hearing: Hearing, frame: TypingFrame) -> None:
+    conversation_id = UUID(frame.conversation_id)
+    work = typings.announce(hearing.mailbox, conversation_id, hearing.runtime.typing_limit, active=frame.active)
+    await hearing.errand(work, frame.ref)
+
+
+async def _call(hearing: Hearing, frame: CallFrame) -> None:
+    try:
+        device_id = None if frame.device_id is None else frames.identifier(frame.device_id, "device_id")
+    except ChatError as refusal:
+        hearing.refuse(refusal, frame.ref)
+        return
+    said = Signal(UUID(frame.conversation_id), frame.signal, frame.body, device_id)
+    await hearing.errand(hearing.runtime.calls.signal(hearing.mailbox, said), frame.ref)
+
+
+async def _presence(hearing: Hearing, frame: PresenceFrame) -> None:
+    await hearing.errand(hearing.ask_for_presence([UUID(text) for text in frame.user_ids], frame.ref), frame.ref)
+
+
 async def _authenticate(hearing: Hearing, frame: AuthenticateFrame) -> None:
     hearing.refuse(Conflict("This socket is authenticated already."), frame.ref)
 
@@ -126,6 +172,9 @@ _VERBS: dict[type[AnyClientFrame], Callable[[Hearing, Any], Awaitable[None]]] = 
     SendFrame: _send,
     AckFrame: _ack,
     ReadFrame: _read,
+    TypingFrame: _typing,
+    CallFrame: _call,
+    PresenceFrame: _presence,
     AuthenticateFrame: _authenticate,
     PingFrame: _ping,
 }

@@ -41,6 +41,11 @@ def user_group(user_id: UUID) -> str:
     return f"user.{user_id}"
 
 
+def groups_of(device_id: int, user_id: UUID) -> tuple[str, str]:
+    """What a device's socket listens to."""
+    return device_group(device_id), user_group(user_id)
+
+
 def layer() -> HintLoopLayer:
     """The running loop's channel layer."""
     channel_layer = get_channel_layer()
@@ -91,6 +96,23 @@ def notify_many(notices: dict[UUID, list[Notice]]) -> None:
         _tell(user_group(user_id), Hint(notices=tuple(said)))
 
 
+def say_changed(user_ids: Iterable[UUID]) -> None:
+    """Whether these people are there may have changed: whoever watches them looks."""
+    for user_id in user_ids:
+        _tell(_presence_group(user_id), LOOK)
+
+
+def listen_for_changes(user_id: UUID, changed: Callable[[], None]) -> "Listening":
+    """From now on `changed` is called when it is said of this person, and whenever that may have been missed."""
+    listening = Listening([_presence_group(user_id)], lambda _hint: changed(), changed)
+    listening.start()
+    return listening
+
+
+def _presence_group(user_id: UUID) -> str:
+    return f"presence.{user_id}"
+
+
 def close(device_id: int, close: Close) -> None:
     """Have the device's sockets closed, wherever they are."""
     _tell(device_group(device_id), Hint(close=close))
@@ -114,10 +136,10 @@ def _tell_elsewhere(group: str, hint: Hint) -> None:
 
 
 class Listening:
-    """One socket's ears: `on_hint` for every hint, `on_gap` when the subscription is confirmed and whenever something may have been missed."""
+    """Somebody's ears: `on_hint` for every hint, `on_gap` when the subscription is confirmed and whenever something may have been missed."""
 
-    def __init__(self, device_id: int, user_id: UUID, on_hint: OnHint, on_gap: Callable[[], None]) -> None:
-        self._ears = [(group, partial(self._heard, group)) for group in (device_group(device_id), user_group(user_id))]
+    def __init__(self, groups: Iterable[str], on_hint: OnHint, on_gap: Callable[[], None]) -> None:
+        self._ears = [(group, partial(self._heard, group)) for group in groups]
         self._on_hint = on_hint
         self._on_gap = on_gap
 

@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from accounts import clocks, postgresql
+from accounts.connections import Connection
 from accounts.statements import ask
 from accounts.wire.refusals import InvalidRequest, NotFound
 from conversations import tallies
 from conversations.entries import MESSAGE
-from messaging import hints
+from messaging import circles, hints
 from messaging.acks import Acknowledged
 from messaging.envelopes import Envelope, Mailbox, Notice, Receipt
 from messaging.store.protocol import MessageStore, StoreUnavailable
@@ -72,8 +73,14 @@ async def read(reader: Mailbox, conversation_id: UUID, seq: int, store: MessageS
         newly = [conversation_id, before, seq, reader.user_id]
         forgotten = await (await ask(conn, tallies.SENDERS, newly)).fetchall() if moved else []
         senders = await (await ask(conn, SENDERS, newly)).fetchall() if moved else []
+        silent = await _silent(conn, [reader.user_id, *(row[0] for row in (*forgotten, *senders))]) if moved else set()
     older = await _older(reader, conversation_id, dict(forgotten), {row[0] for row in senders}, store)
-    _announce_read(reader, conversation_id, [*senders, *older])
+    _announce_read(reader, conversation_id, [*senders, *older], silent)
+
+
+async def _silent(conn: Connection, user_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these people who do not want read receipts."""
+    return {row[0] for row in await (await ask(conn, circles.SILENT_READERS, [list(user_ids)])).fetchall()}
 
 
 async def _older(
@@ -91,7 +98,10 @@ async def _older(
     return [(sender, seq, envelope.message_id) for sender, seq, envelopes in found for envelope in envelopes]
 
 
-def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]]) -> None:
+def _announce_read(
+    reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]], silent: Container[UUID]
+) -> None:
+    """A setting keeps receipts from others, never from the reader's own devices, which count what is unread."""
     now_ms = clocks.now_ms()
     for sender_user_id, seq, message_id in senders:
         receipt = Receipt(
@@ -102,5 +112,6 @@ def _announce_read(reader: Mailbox, conversation_id: UUID, senders: Iterable[Seq
             device_id=reader.device_id,
             read_ms=now_ms,
         )
-        hints.notify([sender_user_id], receipt)
+        if sender_user_id not in silent and reader.user_id not in silent:
+            hints.notify([sender_user_id], receipt)
         hints.notify([reader.user_id], receipt, except_device=reader.device_id)

@@ -14,15 +14,19 @@ from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
 from conversations.entries import LogEntry
-from messaging import errands, hints, pruning, receipts
+from messaging import errands, hints, pruning, receipts, typings
 from messaging.acks import Acknowledged, AckWriter
+from messaging.buckets import TokenBuckets
+from messaging.calls import Calls
 from messaging.condition import MESSAGES, POSTGRESQL, Condition, Store
 from messaging.counts import Counts, counts
 from messaging.finisher import Finisher
 from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
 from messaging.heart import Heart, Misplaced
+from messaging.online import Online
 from messaging.pauses import is_set_within
+from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
 from messaging.relay import Relay
 from messaging.sending import Sending
@@ -59,6 +63,13 @@ class Runtime:
         self.finisher = Finisher(self.relay)
         self.acks = AckWriter(self.store, self._acknowledged)
         self.sockets = OpenSockets()
+        self.online = Online()
+        self.presence = Presence(self.online)
+        self.calls = Calls(self.online)
+        self.typing_limit = typings.limit()
+        self.presence_limit = TokenBuckets(
+            rate=settings.LIMITS["PRESENCE_PER_SECOND"][0], burst=settings.LIMITS["PRESENCE_BURST"][0]
+        )
         self.errand_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -74,6 +85,8 @@ class Runtime:
             self._watch_outbox(),
             self._watch_loop(),
             self.weights.run(),
+            self.online.run(),
+            self.presence.run(),
             self.heart.beat_for_ever(),
             pruning.prune_for_ever(self.store),
             errands.run_for_ever(self.store, self.errand_wanted),
@@ -101,6 +114,7 @@ class Runtime:
                 await self.weights.write(everything=True)
                 await self.heart.stop()
         await self._probes.close()
+        await self.online.close()
         await hints.layer().close()
         await close_message_store()
         await postgresql.close_pools()

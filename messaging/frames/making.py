@@ -7,15 +7,17 @@ from uuid import UUID
 
 from accounts.wire.refusals import ChatError, InvalidRequest, RateLimited, StorageUnavailable
 from conversations.sends import Addressed, Send, Sender, Sent
-from messaging.envelopes import DevicesChanged, Envelope, Notice, PrekeysLow, Receipt
+from messaging.envelopes import Call, DevicesChanged, Envelope, Notice, PrekeysLow, Receipt, Typing
 from messaging.frames.spoken import LARGEST_ID, SendFrame
 from messaging.frames.told import (
+    CallNoticeFrame,
     DevicesChangedFrame,
     EnvelopeFrame,
     PrekeysLowFrame,
     ReceiptFrame,
     SentFrame,
     ServerFrame,
+    TypingNoticeFrame,
 )
 
 RETRY_MS = 1000
@@ -116,6 +118,18 @@ def notice_frame(notice: Notice) -> ServerFrame:
         case DevicesChanged():
             return DevicesChangedFrame(
                 user_id=notice.user_id, device_id=dec(notice.device_id or 0), reason=notice.reason
+            )
+        case Typing():
+            return TypingNoticeFrame(
+                conversation_id=notice.conversation_id, user_id=notice.user_id, active=notice.active
+            )
+        case Call():
+            return CallNoticeFrame(
+                conversation_id=notice.conversation_id,
+                sender_user_id=notice.sender_user_id,
+                sender_device_id=str(notice.sender_device_id),
+                signal=notice.signal,
+                body=notice.body,
             )
         case PrekeysLow():
             return PrekeysLowFrame(count=notice.count, pq_count=notice.pq_count)

@@ -58,9 +58,39 @@ class ReadFrame(ClientFrame, frozen=True, tag="read"):
     ref: Ref = None
 
 
+class TypingFrame(ClientFrame, frozen=True, tag="typing"):
+    conversation_id: WireUuid
+    active: bool
+    ref: Ref = None
+
+
+class CallFrame(ClientFrame, frozen=True, tag="call", kw_only=True):
+    conversation_id: WireUuid
+    signal: Literal["offer", "answer", "candidate", "reject", "hangup"]
+    body: bytes
+    device_id: Dec | None = None
+    ref: Ref = None
+
+
+class PresenceFrame(ClientFrame, frozen=True, tag="presence"):
+    user_ids: Annotated[list[WireUuid], Meta(max_length=100)]
+    ref: Ref = None
+
+
 class PingFrame(ClientFrame, frozen=True, tag="ping"):
     ref: Ref = None
 
 
-AnyClientFrame = AuthenticateFrame | SendFrame | AckFrame | ReadFrame | PingFrame
-CLIENT_FRAMES: tuple[type[ClientFrame], ...] = (AuthenticateFrame, SendFrame, AckFrame, ReadFrame, PingFrame)
+AnyClientFrame = (
+    AuthenticateFrame | SendFrame | AckFrame | ReadFrame | TypingFrame | CallFrame | PresenceFrame | PingFrame
+)
+CLIENT_FRAMES: tuple[type[ClientFrame], ...] = (
+    AuthenticateFrame,
+    SendFrame,
+    AckFrame,
+    ReadFrame,
+    TypingFrame,
+    CallFrame,
+    PresenceFrame,
+    PingFrame,
+)

@@ -70,6 +70,31 @@ class ReceiptFrame(ServerFrame, frozen=True, tag="receipt", kw_only=True):
     read_at: str | None = None
 
 
+class TypingNoticeFrame(ServerFrame, frozen=True, tag="typing", kw_only=True):
+    conversation_id: UUID
+    user_id: UUID
+    active: bool
+
+
+class CallNoticeFrame(ServerFrame, frozen=True, tag="call", kw_only=True):
+    conversation_id: UUID
+    sender_user_id: UUID
+    sender_device_id: str
+    signal: str
+    body: bytes
+
+
+class PersonFields(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    user_id: UUID
+    online: bool
+    last_seen_at: str | None = None
+
+
+class PresenceNoticeFrame(ServerFrame, frozen=True, tag="presence", kw_only=True):
+    users: list[PersonFields]
+    ref: str | None = None
+
+
 class DevicesChangedFrame(ServerFrame, frozen=True, tag="devices_changed", kw_only=True):
     user_id: UUID
     device_id: str | None = None
@@ -95,6 +120,9 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     QueueEmptyFrame,
     SentFrame,
     ReceiptFrame,
+    TypingNoticeFrame,
+    CallNoticeFrame,
+    PresenceNoticeFrame,
     DevicesChangedFrame,
     PrekeysLowFrame,
     DegradedFrame,

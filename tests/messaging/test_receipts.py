@@ -7,15 +7,21 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts.wire.refusals import InvalidRequest, NotFound
-from conversations import log
+from conversations import inbox, log
 from conversations.models import Member
 from messaging import receipts
 from messaging.envelopes import Mailbox
 from messaging.store.memory import MemoryStore
 from tests.cast import Installation
 from tests.conversations_of import direct, send
+from tests.messaging.conftest import Connect
+from tests.sockets import message
+from tests.stances import sets
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hot_road")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "messages"]),
+    pytest.mark.usefixtures("hot_road"),
+]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -39,3 +45,37 @@ async def test_a_mark_never_goes_back_and_never_beyond_what_was_said(
         with pytest.raises(NotFound):
             await receipts.read(eve, conversation, seq, MemoryStore())
         assert (await Member.objects.aget(user_id=bob.user_id)).last_read_seq == mark
+
+
+@pytest.mark.parametrize("silent", ["reader", "sender", "nobody"])
+async def test_who_does_not_want_read_receipts_neither_sends_nor_gets_them(
+    silent: str,
+    connect: Connect,
+    alice_and_bob: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+) -> None:
+    """The reader's other devices are told all the same: they count what is unread."""
+    bob_tablet = await sync_to_async(bob_phone.beside("Bob's tablet").register)()
+    unwilling = {"reader": bob_phone, "sender": alice_phone}.get(silent)
+    if unwilling is not None:
+        await sets(unwilling, "read_receipts", value=False)
+    async with connect(alice_phone) as alice, connect(bob_phone) as bob, connect(bob_tablet) as tablet:
+        assert (await alice.ask(message(alice_and_bob, [bob_phone, bob_tablet])))["type"] == "sent"
+        await bob.say({"type": "read", "conversation_id": str(alice_and_bob), "seq": 1})
+        assert (await tablet.expect("receipt"))["read_at"]
+        if silent == "nobody":
+            assert (await alice.expect("receipt"))["read_at"]
+        else:
+            await alice.nothing("receipt", seconds=0.4)
+    marks = {one: await marks_seen_by(one) for one in (alice_phone.user_id, bob_phone.user_id)}
+    both = {alice_phone.user_id: 0, bob_phone.user_id: 1}
+    assert marks == {
+        one: both if silent == "nobody" else both | {other: None for other in both if other != one} for one in marks
+    }
+
+
+async def marks_seen_by(user_id: str) -> dict[str, int | None]:
+    conversation_id = (await Member.objects.aget(user_id=user_id)).conversation_id
+    seen = await sync_to_async(inbox.members)(UUID(user_id), conversation_id)
+    return {str(one.member.user_id): one.last_read_seq for one in seen}

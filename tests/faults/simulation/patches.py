@@ -15,9 +15,10 @@ from unittest.mock import patch
 
 from accounts import lineage_guard, postgresql
 from accounts.clocks import ClockGuard
+from accounts.wire.refusals import StorageUnavailable
 from conversations import log
 from devices.current import CurrentDevice
-from messaging import handshakes, hints, probing, store
+from messaging import handshakes, hints, online, probing, store
 from messaging.frames import MSGPACK
 from messaging.handshakes import Handshake
 from tests.faults.simulation.time_of_its_own import SimulatedLoop
@@ -117,6 +118,11 @@ async def _check(scope: dict[str, Any]) -> Handshake:
     return Handshake(MSGPACK, MSGPACK, CurrentDevice(device.user_id, device.device_id, device.number, 1, False))  # noqa: FBT003
 
 
+async def _nobody_answers(*_: Any) -> None:
+    await asyncio.sleep(0)
+    raise StorageUnavailable
+
+
 class _Findings(logging.Handler):
     """Errors the service logs are findings."""
 
@@ -171,6 +177,8 @@ def installed(world: "Surroundings", seed: int, found: list[str], scales: dict[A
             enter(patch.object(postgresql, "silent", _SaidInEachProcess()))
             enter(_lineage_of_each_process())
             enter(patch.object(probing, "Connections", world.pool))
+            # Presence is promised to nobody; its Redis is away in every story.
+            enter(patch.object(online.Online, "_ask", _nobody_answers))
             enter(patch.object(probing.StoreProbes, "_ask_redis", lambda _: world.ask_redis()))
             for module, constants in scales.items():
                 for name, value in constants.items():

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from conversations import access, backlog, ledger, outbox, tallies
-from messaging import acks, errands, receipts, sessions
+from messaging import acks, circles, errands, receipts, sessions
 from tests.faults.simulation.arrays import items
 from tests.faults.simulation.gap_statements import GAPS
 from tests.faults.simulation.log_statements import LOG
@@ -184,6 +184,11 @@ def move_read_mark(server: Server, _: Transaction, conversation_id: UUID, user_i
     return []
 
 
+def silent_readers(_: Server, __: Transaction, ___: Any) -> Rows:
+    """Everybody wants read receipts."""
+    return []
+
+
 def senders(server: Server, _: Transaction, conversation_id: UUID, after: int, upto: int, reader: UUID) -> Rows:
     newest: dict[UUID, Entry] = {}
     for seq in range(after + 1, upto + 1):
@@ -225,5 +230,6 @@ STATEMENTS = Statements(
         receipts.MOVE: move_read_mark,
         receipts.SENDERS: senders,
         errands.DUE: no_errand,
+        circles.SILENT_READERS: silent_readers,
     }
 )
