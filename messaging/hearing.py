@@ -142,8 +142,9 @@ async def _read(hearing: Hearing, frame: ReadFrame) -> None:
 
 async def _typing(hearing: Hearing, frame: TypingFrame) -> None:
     conversation_id = UUID(frame.conversation_id)
-    work = typings.announce(hearing.mailbox, conversation_id, hearing.runtime.typing_limit, active=frame.active)
-    await hearing.errand(work, frame.ref)
+    limit = hearing.runtime.typing_limit
+    announce = partial(typings.announce, hearing.mailbox, conversation_id, limit, active=frame.active)
+    await hearing.errand(announce, frame.ref)
 
 
 async def _call(hearing: Hearing, frame: CallFrame) -> None:
@@ -153,11 +154,12 @@ async def _call(hearing: Hearing, frame: CallFrame) -> None:
         hearing.refuse(refusal, frame.ref)
         return
     said = Signal(UUID(frame.conversation_id), frame.signal, frame.body, device_id)
-    await hearing.errand(hearing.runtime.calls.signal(hearing.mailbox, said), frame.ref)
+    await hearing.errand(partial(hearing.runtime.calls.signal, hearing.mailbox, said), frame.ref)
 
 
 async def _presence(hearing: Hearing, frame: PresenceFrame) -> None:
-    await hearing.errand(hearing.ask_for_presence([UUID(text) for text in frame.user_ids], frame.ref), frame.ref)
+    user_ids = [UUID(text) for text in frame.user_ids]
+    await hearing.errand(partial(hearing.ask_for_presence, user_ids, frame.ref), frame.ref)
 
 
 async def _authenticate(hearing: Hearing, frame: AuthenticateFrame) -> None:

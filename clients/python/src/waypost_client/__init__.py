@@ -20,6 +20,7 @@ from .errors import (
     WaypostError,
 )
 from .events import (
+    CallSignal,
     CaughtUp,
     Connected,
     ConnectionLost,
@@ -30,17 +31,21 @@ from .events import (
     IdentityChanged,
     Message,
     Missing,
+    Person,
+    Presence,
     Receipt,
     SendFailed,
     SystemEvent,
     Typing,
     Unreadable,
 )
+from .people import Notifications, Relationship, Setting
 from .pin import PinStatus
 from .values import Conversation, Device, Envelope, Member, Page, Sent, User
 
 __all__ = [
     "AlreadyRegistered",
+    "CallSignal",
     "CaughtUp",
     "Client",
     "CodeSource",
@@ -64,15 +69,20 @@ __all__ = [
     "NotAnswered",
     "NotRegistered",
     "NotTyped",
+    "Notifications",
     "Page",
+    "Person",
     "PinSource",
     "PinStatus",
+    "Presence",
     "ProfileDamaged",
     "ProfileInUse",
     "Receipt",
     "Refused",
+    "Relationship",
     "SendFailed",
     "Sent",
+    "Setting",
     "SignedOut",
     "SystemEvent",
     "TextTooLong",

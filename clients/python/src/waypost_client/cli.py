@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import key_commands, lines, pin_commands
+from . import key_commands, lines, people_commands, pin_commands
 from .client import Client, is_uuid
 from .codes import CodeSource, PinSource, from_file
 from .console import Options, add_profile, aside, ask_secrets, command, folder, prompt, say, typed_lines, unseen
@@ -145,10 +145,7 @@ def parser() -> argparse.ArgumentParser:
     unlink = command(commands, "unlink", _unlink, "unlink a device of your account")
     unlink.add_argument("device")
     unlink.add_argument("--pin")
-    profile = command(commands, "profile", _profile, "show or change how others see you")
-    profile.add_argument("--display-name")
-    profile.add_argument("--username")
-    for subject in (pin_commands, key_commands):
+    for subject in (pin_commands, people_commands, key_commands):
         subject.add(commands)
     fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")
@@ -323,14 +320,6 @@ async def _unlink(options: Options) -> None:
     async with Client.open(folder(options), online=False) as client:
         await client.unlink_device(options.device, pin=options.pin)
         say(options, f"Unlinked device {options.device}.", {"unlinked": options.device})
-
-
-async def _profile(options: Options) -> None:
-    async with Client.open(folder(options), online=False) as client:
-        changes = {"display_name": options.display_name, "username": options.username}
-        wanted = {name: value for name, value in changes.items() if value is not None}
-        person = await (client.set_profile(**wanted) if wanted else client.profile())
-        say(options, lines.user(person), person)
 
 
 async def _fingerprints(options: Options) -> None:

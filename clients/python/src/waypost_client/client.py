@@ -25,7 +25,7 @@ from .codes import CodeSource, Mistyped, PinSource
 from .connection import MSGPACK
 from .directory import Directory
 from .errors import GroupTooLarge, NotAnswered, NotRegistered, Refused, UnknownUser, Unreachable
-from .events import Event, Kept, Live, Message
+from .events import Event, Kept, Live, Message, Person
 from .inbox import Inbox
 from .keyring import Keyring
 from .keys import fingerprint
@@ -34,6 +34,7 @@ from .locks import FolderLock
 from .outbox import Failure, Outbox, Outgoing
 from .payload import Text, pack
 from .peers import Peers
+from .people import People
 from .pin import Pin
 from .registration import register_device
 from .sending import Sender
@@ -176,6 +177,26 @@ class Client:
 
     async def rename_device(self, device_id: str, name: str) -> Device:
         return await self._api.call("PATCH", f"devices/{device_id}", Device, body={"name": name})
+
+    @property
+    def people(self) -> People:
+        """One's settings, friends and blocks."""
+        return People(self._api, self.user_id_of)
+
+    async def watch(self, users: Iterable[User | str]) -> tuple[Person, ...]:
+        """Who of these is there. What changes comes as `Presence` events, until the next call or connection; those out of sight are left out."""
+        return (await self._link.watch([await self.user_id_of(user) for user in users])).users
+
+    async def say_typing(self, conversation_id: str, *, active: bool = True) -> None:
+        """Let the others know that one types: say it every 3 s, and `active=False` at the end."""
+        await self._link.say_typing(conversation_id, active=active)
+
+    async def signal_call(
+        self, conversation_id: str, signal: str, body: bytes, *, device_id: str | None = None
+    ) -> None:
+        """Tell connected devices something about a call: one, or all of the conversation's. What they answer are `CallSignal` events."""
+        fields = {"conversation_id": conversation_id, "signal": signal, "body": body}
+        await self._link.signal_call(fields | ({"device_id": device_id} if device_id else {}))
 
     @property
     def pin(self) -> Pin:

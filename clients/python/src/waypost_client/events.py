@@ -126,6 +126,30 @@ class Typing(Event, frozen=True, kw_only=True, omit_defaults=True, tag="typing")
     active: bool
 
 
+class CallSignal(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
+    """What another device has to say about a call. The body is theirs."""
+
+    conversation_id: str
+    sender_user_id: str
+    sender_device_id: str
+    signal: str
+    body: bytes
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether somebody is there, and when they last were."""
+
+    user_id: str
+    online: bool
+    last_seen_at: datetime | None = None
+
+
+class Presence(Event, frozen=True, kw_only=True, omit_defaults=True, tag="presence"):
+    """Somebody who is watched came or went."""
+
+    users: tuple[Person, ...]
+
+
 class DevicesChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="devices_changed"):
     """The devices of someone we share a conversation with changed."""
 
@@ -140,7 +164,7 @@ class Degraded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="degrad
     stores: tuple[str, ...] = ()
 
 
-Live = Connected | CaughtUp | ConnectionLost | Receipt | Typing | DevicesChanged | Degraded
+Live = Connected | CaughtUp | ConnectionLost | Receipt | Typing | CallSignal | Presence | DevicesChanged | Degraded
 
 
 def encode(event: Kept) -> bytes:

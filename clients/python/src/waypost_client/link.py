@@ -14,7 +14,18 @@ from .backoff import pause, pause_after_close
 from .clock import ServerClock
 from .connection import MSGPACK, Connection, Frame
 from .errors import ConnectedElsewhere, Disconnected, Refused, SignedOut, Unreachable
-from .events import CaughtUp, Connected, ConnectionLost, Degraded, DevicesChanged, Live, Receipt, Typing
+from .events import (
+    CallSignal,
+    CaughtUp,
+    Connected,
+    ConnectionLost,
+    Degraded,
+    DevicesChanged,
+    Live,
+    Presence,
+    Receipt,
+    Typing,
+)
 from .inbox import Inbox
 from .ordering import Verdict
 from .outbox import Outgoing
@@ -31,6 +42,8 @@ RECONNECT_WAIT = 60.0
 LIVE: dict[str, type[Live]] = {
     "receipt": Receipt,
     "typing": Typing,
+    "call": CallSignal,
+    "presence": Presence,
     "devices_changed": DevicesChanged,
     "degraded": Degraded,
 }
@@ -98,6 +111,22 @@ class Link:
         connection = await self.connected()
         frame = {"type": "send", "conversation_id": outgoing.conversation_id} | outgoing.fields()
         return msgspec.convert(await connection.request(frame), Sent)
+
+    async def watch(self, user_ids: list[str]) -> Presence:
+        """How these people are; what changes is told as a live event. Refused, or Disconnected."""
+        connection = await self.connected()
+        answer = await connection.request({"type": "presence", "user_ids": user_ids})
+        return msgspec.convert(answer, Presence)
+
+    async def say_typing(self, conversation_id: str, *, active: bool) -> None:
+        """Let the others know that one types. Nothing while there is no connection."""
+        if self._connection is not None:
+            with contextlib.suppress(Disconnected):
+                await self._connection.post({"type": "typing", "conversation_id": conversation_id, "active": active})
+
+    async def signal_call(self, frame: Frame) -> None:
+        """Pass a call signal on. Disconnected when there is no connection."""
+        await (await self.connected()).post({"type": "call"} | frame)
 
     async def read(self, conversation_id: str, seq: int) -> None:
         """Tell the server that this was read, now or at the next connection."""
