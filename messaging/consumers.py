@@ -113,9 +113,11 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 self._runtime.online.went(self._session)
             counts.close(self._writer.closing_code or self._ended_with)
         errands = self._hearing.errands if self._hearing is not None else set()
-        await end_all({*self._tasks, *errands})
-        if self._hearing is not None:
-            self._hearing.end()
+        try:
+            await end_all({*self._tasks, *errands})
+        finally:
+            if self._hearing is not None:
+                self._hearing.end()
 
     async def _write(self) -> None:
         try:

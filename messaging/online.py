@@ -127,7 +127,8 @@ class Online:
             for task in late:
                 task.cancel()
                 await asyncio.wait([task])
-        await self._redis.aclose()
+        with contextlib.suppress(*FAULTS):
+            await self._redis.aclose()
 
     def _note(self, session: Session, lasts: int) -> None:
         self._unwritten[session.conn_id] = (session, lasts)
