@@ -23,3 +23,11 @@ def note_use(user_id: UUID) -> None:
     """The account is in use now. Noted by the next use if somebody has locked the person's row."""
     with connection.cursor() as cursor:
         cursor.execute(NOTE, [user_id])
+
+
+def renew_locked() -> None:
+    """All accounts with a PIN count as used now: how long nobody has used them is not known, and no lock may end by mistake."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE accounts_user SET last_used_at = clock_timestamp() WHERE id IN (SELECT user_id FROM accounts_pin)"
+        )

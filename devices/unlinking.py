@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from accounts import pins
+from accounts import pins, usage
 from accounts.models import User
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
@@ -64,8 +64,9 @@ def block_user(user_id: UUID) -> None:
 
 
 def unblock_user(user_id: UUID) -> None:
-    """The person may sign in again."""
+    """The person may sign in again. While they could not, nobody used the account: their registration lock has not come nearer to its end."""
     User.objects.filter(pk=user_id).update(is_active=True)
+    usage.note_use(user_id)
 
 
 def _require_unlinkable(caller: CurrentDevice, device_id: int) -> Device:

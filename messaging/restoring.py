@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from django.db import connection, transaction
 
-from accounts import clocks
+from accounts import clocks, usage
 from accounts.lineage import Mark
 from accounts.lineage_guard import BEAT, LINEAGE, RAISE_ERA
 from accounts.security_events import Kind, note
@@ -46,7 +46,8 @@ def look() -> Finding:
 def accept(finding: Finding) -> int:
     """From now on this PostgreSQL is the store's. How many one-time prekeys were forgotten. May be repeated after a failure.
 
-    Positions are above every one the store has seen; each conversation looks for the store's newest entry before it goes on.
+    Positions are above every one the store has seen; each conversation looks for the store's newest entry before it goes on. Registration locks begin
+    their days anew: what the backup says of the last use is old.
     """
     seen = finding.last or finding.found
     with transaction.atomic(), connection.cursor() as cursor:
@@ -54,6 +55,7 @@ def accept(finding: Finding) -> int:
         forgotten = forget_one_time_prekeys()
         note(Kind.PREKEYS_DISCARDED, user_id=None, facts={"prekeys": forgotten, "why": "restore accepted"})
         skip_device_ids()
+        usage.renew_locked()
     accept_data_centre(finding)
     return forgotten
 

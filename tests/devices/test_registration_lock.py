@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 from django.db import connection
 
+from accounts import usage
 from accounts.counts import counts
 from accounts.models import Pin, SecurityEvent, User
 from devices.models import Device, TokenPair
 from devices.signals import registration_stopped
+from devices.unlinking import block_user, unblock_user
 from tests.cast import Answer, Http, Installation, JsonObject, last_code
 
 pytestmark = pytest.mark.django_db
@@ -237,3 +240,15 @@ def test_operators_see_how_often_pins_were_wrong_and_registrations_were_stopped(
     register(laptop, token, pin="0000")
     assert counts.registrations_stopped == before.registrations_stopped + 2
     assert counts.pins_wrong == before.pins_wrong + 1
+
+
+def test_no_lock_ends_because_its_account_was_blocked_or_the_server_was_restored(locked_phone: Installation) -> None:
+    laptop = locked_phone.beside()
+    token = laptop.prove_number()
+    block_user(UUID(locked_phone.user_id))
+    days_pass(8)
+    unblock_user(UUID(locked_phone.user_id))
+    assert register(laptop, token).status == 423
+    days_pass(8)
+    usage.renew_locked()
+    assert register(laptop, token).status == 423

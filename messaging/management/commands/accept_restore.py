@@ -14,6 +14,7 @@ If you accept:
   - positions and numbers go on above everything the message store has: nothing in it is overwritten;
   - messages committed after the backup stay in the mailboxes of the devices they were for; in histories they are missing;
   - all one-time prekeys are forgotten, and asked for anew, because some may have been handed out after the backup;
+  - registration locks last 7 days from now, because nobody knows when their accounts were last used;
   - what else happened after the backup is undone: registrations, revocations, blocks, members who left are there again.
 No web process may run meanwhile."""
 
