@@ -45,16 +45,25 @@ class Api:
         """Ask as this device. An access token that the server no longer takes is refreshed once."""
         token = await self.access_token()
         try:
-            return await self._ask(method, path, answer, body=body, query=query, token=token)
+            return await self._ask(method, path, answer, body=body, query=query, shown=f"Bearer {token}")
         except Refused as refusal:
             if refusal.status != 401 or refusal.code != "INVALID_TOKEN":
                 raise
         token = await self.access_token(other_than=token)
-        return await self._ask(method, path, answer, body=body, query=query, token=token)
+        return await self._ask(method, path, answer, body=body, query=query, shown=f"Bearer {token}")
 
-    async def ask(self, method: str, path: str, answer: type[T] | None = None, *, body: Any = None) -> T:
-        """Ask as nobody."""
-        return await self._ask(method, path, answer, body=body, query=None, token=None)
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        answer: type[T] | None = None,
+        *,
+        body: Any = None,
+        claim_secret: str | None = None,
+    ) -> T:
+        """Ask as nobody, or as whoever has claimed a link."""
+        shown = f"Link {claim_secret}" if claim_secret else None
+        return await self._ask(method, path, answer, body=body, query=None, shown=shown)
 
     async def access_token(self, *, other_than: str | None = None) -> str:
         """A token with a minute of life at least, and not the one that was just refused. SignedOut when there is none."""
@@ -97,9 +106,9 @@ class Api:
         return tokens.access_token
 
     async def _ask(
-        self, method: str, path: str, answer: type[T] | None, *, body: Any, query: Any, token: str | None
+        self, method: str, path: str, answer: type[T] | None, *, body: Any, query: Any, shown: str | None
     ) -> T:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers = {"Content-Type": "application/json"} | ({"Authorization": shown} if shown else {})
         content = None if method == "GET" else msgspec.json.encode({} if body is None else body)
         try:
             response = await self._http.request(method, path, content=content, params=query, headers=headers)

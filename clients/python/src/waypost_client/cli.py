@@ -11,10 +11,22 @@ from pathlib import Path
 
 import msgspec
 
-from . import key_commands, lines, people_commands, pin_commands
+from . import key_commands, lines, link_commands, people_commands, pin_commands
 from .client import Client, is_uuid
 from .codes import CodeSource, PinSource, from_file
-from .console import Options, add_profile, aside, ask_secrets, command, folder, prompt, say, typed_lines, unseen
+from .console import (
+    PLATFORMS,
+    Options,
+    add_profile,
+    aside,
+    ask_secrets,
+    command,
+    folder,
+    prompt,
+    say,
+    typed_lines,
+    unseen,
+)
 from .errors import (
     ConnectedElsewhere,
     NoCode,
@@ -30,7 +42,6 @@ from .events import CaughtUp, Event, Message, Receipt, SystemEvent
 from .names import Names
 
 DEFAULT_SERVER = "http://localhost:8000"
-PLATFORMS = ("desktop", "android", "ios", "web", "bot")
 CODE = re.compile(r"[0-9]{6}")
 EXIT_CODES: tuple[tuple[type[WaypostError], int], ...] = (
     (NotRegistered, 3),
@@ -145,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     unlink = command(commands, "unlink", _unlink, "unlink a device of your account")
     unlink.add_argument("device")
     unlink.add_argument("--pin")
-    for subject in (pin_commands, people_commands, key_commands):
+    for subject in (pin_commands, people_commands, key_commands, link_commands):
         subject.add(commands)
     fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")

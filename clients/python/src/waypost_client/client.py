@@ -30,6 +30,7 @@ from .inbox import Inbox
 from .keyring import Keyring
 from .keys import fingerprint
 from .link import Link
+from .linking import PATIENCE, Linking, claim_link
 from .locks import FolderLock
 from .outbox import Failure, Outbox, Outgoing
 from .payload import Text, pack
@@ -40,7 +41,7 @@ from .registration import register_device
 from .sending import Sender
 from .sessions import Sessions
 from .state import State
-from .values import Conversation, Device, KeyCount, Member, Page, Sent, User
+from .values import Conversation, Deleted, Device, KeyCount, Member, Page, Sent, User
 
 ANSWER_WITHIN = 60.0
 LOOK_EVERY = 0.1
@@ -100,6 +101,25 @@ class Client:
             pin=pin,
             unlink=unlink_device_id,
         )
+        return cls.open(state)
+
+    @classmethod
+    async def claim(
+        cls,
+        text: str,
+        *,
+        state: str | Path,
+        name: str,
+        platform: str = "desktop",
+        show: Callable[[str], None],
+        within: float = PATIENCE,
+    ) -> Self:
+        """Make `state`, a folder, a device of the account that shows this QR code, and give its client, not yet connected.
+
+        `show` is given the fingerprint that the showing device must see too. NotALinkCode, LinkEnded; NotVouched when that device
+        did not sign for this one.
+        """
+        await claim_link(Path(state), text, name=name, platform=platform, show=show, within=within)
         return cls.open(state)
 
     @classmethod
@@ -197,6 +217,17 @@ class Client:
         """Tell connected devices something about a call: one, or all of the conversation's. What they answer are `CallSignal` events."""
         fields = {"conversation_id": conversation_id, "signal": signal, "body": body}
         await self._link.signal_call(fields | ({"device_id": device_id} if device_id else {}))
+
+    @property
+    def linking(self) -> Linking:
+        """Letting other devices in."""
+        return Linking(self._state, self._api)
+
+    async def delete_account(self, *, pin: str | None = None) -> Deleted:
+        """Delete the account for good. Afterwards this device is signed out; what it has on disk stays."""
+        deleted = await self._api.call("DELETE", "account", Deleted, body={"pin": pin} if pin else None)
+        self._state.remember(signed_out=1)
+        return deleted
 
     @property
     def pin(self) -> Pin:

@@ -16,6 +16,7 @@ import msgspec
 
 from .errors import NotTyped
 
+PLATFORMS = ("desktop", "android", "ios", "web", "bot")
 Options = argparse.Namespace
 Command = Callable[[Options], Awaitable[None]]
 

@@ -153,8 +153,10 @@ class Directory:
 
     def _meet(self, user_id: str, bundle: Bundle) -> None:
         peer = Peer(bundle.device_id, user_id, bundle.registration_id, bundle.identity_key)
-        first_contact = not self._peers.roster_known(user_id)
-        for event in self._peers.meet(peer, vouched=self._peers.vouched(user_id, bundle), first_contact=first_contact):
+        vouched = self._peers.vouched(user_id, bundle)
+        # The first key seen is believed. A device beside the primary that nobody vouches for is told of, also then.
+        is_no_news = not self._peers.roster_known(user_id) and (vouched or bundle.is_primary)
+        for event in self._peers.meet(peer, vouched=vouched, first_contact=is_no_news):
             self._inbox.tell(event)
 
     async def _drop_unlinked(self, conversation_id: str, refusal: Refused) -> None:

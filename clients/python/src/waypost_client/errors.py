@@ -55,6 +55,22 @@ class NotTyped(WaypostError):
     """Nothing was typed."""
 
 
+class NotALinkCode(WaypostError):
+    """This is not the text of a QR code that lets a device in."""
+
+
+class LinkEnded(WaypostError):
+    """This link was not approved in time."""
+
+
+class WrongFingerprint(WaypostError):
+    """The fingerprint is not that of whoever has claimed the link: somebody else may have read the code. Reject it."""
+
+
+class NotVouched(WaypostError):
+    """The device that shows the code has not signed for this one: the server, or somebody before it, is not to be trusted."""
+
+
 class TextTooLong(WaypostError):
     """The text is too long for one message."""
 

@@ -128,6 +128,8 @@ def conversation(listed: Conversation) -> str:
 
 def device(listed: Device) -> str:
     marks = [mark for mark, holds in (("primary", listed.is_primary), ("this device", listed.is_current)) if holds]
+    marks += [f"let in by {listed.linked_by.device_id}"] if listed.linked_by else []
+    marks += [f"seen {listed.last_seen_at[:10]}"] if listed.last_seen_at else []
     return f"{listed.device_id}  {listed.name}  {listed.platform}" + (f"  {', '.join(marks)}" if marks else "")
 
 

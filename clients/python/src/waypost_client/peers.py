@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from .events import DeviceAdded, IdentityChanged, Kept
+from .keyring import Keyring
 from .keys import fingerprint, link_statement, verifies
 from .state import State
 from .values import Bundle
@@ -65,13 +66,24 @@ class Peers:
         )
         return news
 
+    def pin(self, device_id: str, user_id: str, identity_key: bytes) -> None:
+        """Know a device's key before anything else is known of it: another key will be told of."""
+        self._state.db.execute(
+            "INSERT OR REPLACE INTO peers (device_id, user_id, registration_id, identity_key, active) VALUES (?, ?, 0, ?, 0)",
+            (device_id, user_id, identity_key),
+        )
+
     def vouched(self, user_id: str, bundle: Bundle) -> bool:
-        """Whether a device we know of the same user signed for this one, with the key we have pinned for it."""
+        """Whether a device we know of the same user signed for this one, with the key we have pinned for it. We know ourselves too."""
         link = bundle.linked_by
         if link is None or bundle.device_uuid is None:
             return False
-        voucher = self.get(link.device_id)
-        if voucher is None or voucher.user_id != user_id or voucher.identity_key != link.identity_key:
+        if (user_id, link.device_id) == (self._state.fact("user_id"), self._state.fact("device_id")):
+            known: bytes | None = Keyring(self._state).identity_key
+        else:
+            voucher = self.get(link.device_id)
+            known = voucher.identity_key if voucher is not None and voucher.user_id == user_id else None
+        if known != link.identity_key:
             return False
         return verifies(
             link.identity_key, link_statement(user_id, bundle.identity_key, bundle.device_uuid), link.signature

@@ -84,19 +84,25 @@ async def _register(
         prekeys = Keyring(state).one_time_prekeys()
     body: dict[str, Any] = {
         "registration_token": token,
-        "device": _device(state, prekeys, name=name, platform=platform),
+        "device": describe(state, prekeys, name=name, platform=platform),
     }
     body |= {"pin": pin} if pin else {}
     body |= {"unlink_device_id": unlink} if unlink else {}
     registration = await api.ask("POST", "auth/register-device", Registration, body=body)
     with state.transaction():
         Keyring(state).uploaded(prekeys)
-        Keyring(state).published()
-        state.remember(user_id=registration.user_id, device_id=registration.device_id)
-        api.keep_tokens(registration)
+        keep(state, api, registration)
 
 
-def _device(state: State, prekeys: list[Prekey], *, name: str, platform: str) -> dict[str, Any]:
+def keep(state: State, api: Api, registration: Registration) -> None:
+    """This profile is that device from now on. Belongs to the caller's transaction."""
+    Keyring(state).published()
+    state.remember(user_id=registration.user_id, device_id=registration.device_id)
+    api.keep_tokens(registration)
+
+
+def describe(state: State, prekeys: list[Prekey], *, name: str, platform: str) -> dict[str, Any]:
+    """What a server is told about this installation."""
     keyring = Keyring(state)
     return {
         "device_uuid": state.fact("device_uuid"),

@@ -56,7 +56,15 @@ class Conversation(Value, frozen=True, kw_only=True):
         """The name of a group, or of the other person in a direct conversation."""
         if self.name:
             return self.name
-        return self.peer.name if self.peer else f"group {self.conversation_id[:8]}"
+        if self.kind == "direct":
+            return self.peer.name if self.peer else "a deleted account"
+        return f"group {self.conversation_id[:8]}"
+
+
+class LinkedBy(Value, frozen=True, kw_only=True):
+    device_id: str
+    identity_key: bytes
+    signature: bytes
 
 
 class Device(Value, frozen=True, kw_only=True):
@@ -69,6 +77,7 @@ class Device(Value, frozen=True, kw_only=True):
     is_current: bool = False
     registration_id: int | None = None
     identity_key: bytes = b""
+    linked_by: LinkedBy | None = None
     created_at: datetime | None = None
     last_seen_at: str | None = None
 
@@ -97,10 +106,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     result: str
 
 
-class LinkedBy(Value, frozen=True, kw_only=True):
-    device_id: str
-    identity_key: bytes
-    signature: bytes
+class Deleted(Value, frozen=True, kw_only=True):
+    """An account that is no more, and until when the server remembers that."""
+
+    deleted_at: datetime
+    tombstone_until: datetime
 
 
 class Bundle(Value, frozen=True, kw_only=True):
@@ -110,6 +120,7 @@ class Bundle(Value, frozen=True, kw_only=True):
     registration_id: int
     identity_key: bytes
     signed_prekey: SignedPrekey
+    is_primary: bool = False
     device_uuid: str | None = None
     linked_by: LinkedBy | None = None
     one_time_prekey: Prekey | None = None
