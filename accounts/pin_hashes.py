@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from django.conf import settings
 
+from accounts.transactions import release_connection
 from accounts.wire.refusals import StorageUnavailable
 
 # OWASP's least for argon2id with 19 MiB.
@@ -27,8 +28,12 @@ _NOBODY = UUID(int=0)
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """The right to make a hash. Raises StorageUnavailable when so many others have it that none ends in time."""
+    """The right to make a hash. Raises StorageUnavailable when so many others have it that none ends in time.
+
+    Whoever waits keeps no connection to PostgreSQL from others.
+    """
     turns = _turns(settings.PIN_HASHES_AT_ONCE)
+    release_connection()
     if not turns.acquire(timeout=TURN_SECONDS):
         raise StorageUnavailable(retry_after=TURN_SECONDS)
     try:
