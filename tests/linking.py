@@ -1,10 +1,16 @@
 """Linking as the people of the tests do it: who shows the code, who claims it, who signs."""
 
 import uuid
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import connections
 
 from devices.linking import STATEMENT
 from tests.cast import Answer, Installation, Keys, b64
+
+T = TypeVar("T")
 
 
 def statement(user_id: str, identity_key: bytes, device_uuid: str) -> bytes:
@@ -74,3 +80,17 @@ class Linking:
 def linked(phone: Installation, name: str = "Alice's laptop") -> Installation:
     """A second device of the phone's account, let in by it."""
     return Linking(phone, phone.beside(name)).claimed().approved().completed()
+
+
+def at_once(count: int, work: Callable[[], T]) -> list[T]:
+    """What so many threads get."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(lambda _: and_close(work), range(count)))
+
+
+def and_close(work: Callable[[], T]) -> T:
+    """The same, in a thread of its own: its connections end with it."""
+    try:
+        return work()
+    finally:
+        connections.close_all()

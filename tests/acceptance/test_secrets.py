@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -13,6 +14,7 @@ from tests.acceptance.conftest import require_cassandra
 from tests.acceptance.house import House
 from tests.acceptance.searching import files, forms, redis_values, rows, search, values_of_columns
 from tests.acceptance.test_first_conversation import Person
+from tests.cast import Installation
 
 pytestmark = pytest.mark.installation
 
@@ -59,7 +61,17 @@ def talk(house: House, home: Path) -> dict[str, bytes]:
     alice.does("--profile", "phone", "pin", "set", "--lock", "--pin", kept["PIN"].decode())
     for person in (alice, bob):
         kept |= private_side_of(person)
-    return kept
+    return kept | secrets_of_a_link(house, alice)
+
+
+def secrets_of_a_link(house: House, alice: Person) -> dict[str, bytes]:
+    """Alice shows a code, and a tablet claims it."""
+    opened = json.loads(alice.does("--profile", "phone", "--json", "link", "--text"))
+    token = json.loads(opened["text"])["link_token"]
+    claim = {"link_token": token, "device": Installation().device_input(1)}
+    claimed = httpx.post(f"{house.http}/api/v1/devices/link/claim", json=claim)
+    assert claimed.status_code == 201, claimed
+    return {"link token": token.encode(), "claim secret": claimed.json()["claim_secret"].encode()}
 
 
 def private_side_of(person: Person) -> dict[str, bytes]:

@@ -28,17 +28,20 @@ on_a_server = pytest.mark.django_db(transaction=True, databases=["default", "mes
 
 @pytest.fixture
 def register(server: str, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Register:  # noqa: F811
-    """`await register("alice")`: makes a profile of that name a device of a new number."""
+    """`await register("alice")`: makes a profile of that name a device of a new number; `of`: of another profile's."""
     settings.LIMITS = settings.LIMITS | {"OTP_DELAYS": [0], "OTP_PER_NUMBER_DAY": [0]}
     monkeypatch.setattr(client_linking, "ASK_EVERY", 0.05)
 
-    async def one(name: str) -> Client:
-        number = any_phone_number()
+    numbers: dict[str, str] = {}
+
+    async def one(name: str, of: str | None = None) -> Client:
+        number = numbers.setdefault(of or name, any_phone_number())
         codes = from_file(Path(django_settings.SMS_URL.removeprefix("file://")), number, patience=10)
         url = server.replace("ws://", "http://")
         client = await Client.register(url, number, codes, state=tmp_path / name, name=name)
-        async with Client.open(client.folder, online=False) as device:
-            await device.set_profile(display_name=name, username=name)
+        if of is None:
+            async with Client.open(client.folder, online=False) as device:
+                await device.set_profile(display_name=name, username=name)
         return client
 
     return one
@@ -89,6 +92,19 @@ async def until_caught_up(client: Client) -> Any:
             yield await asyncio.wait_for(anext(events), 0.5)
         except TimeoutError:
             return
+
+
+@on_a_server
+async def test_at_the_first_contact_devices_that_nobody_vouches_for_are_told_of(
+    register: Register, tmp_path: Path
+) -> None:
+    for name, of in (("alice", None), ("second", "alice"), ("third", "alice"), ("bob", None)):
+        await register(name, of)
+    async with Client.open(tmp_path / "second", online=False) as second, Client.open(tmp_path / "bob") as bob:
+        await bob.send((await bob.direct("alice")).conversation_id, "hello")
+        told = [event async for event in until_caught_up(bob) if isinstance(event, DeviceAdded)]
+        # The first key is believed, the primary's too; of what stands between them nobody knows anything.
+        assert [(event.device_id, event.vouched) for event in told] == [(second.device_id, False)]
 
 
 @on_a_server

@@ -1,40 +1,22 @@
 """Mallory wants a device in Alice's account. She may have seen the code, the link's id, or hold one of Alice's other devices."""
 
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from django.db import connections
 
 from devices.models import Device, Link, TokenPair
 from devices.public_keys import fingerprint
 from tests.cast import Answer, Http, Installation, Keys, b64
-from tests.linking import Linking, linked, signature_of, statement
+from tests.linking import Linking, at_once, linked, signature_of, statement
 
 pytestmark = pytest.mark.django_db
-
-T = TypeVar("T")
 
 
 @pytest.fixture
 def link(alice_phone: Installation) -> Linking:
     """Alice's phone shows a code for her laptop."""
     return Linking(alice_phone)
-
-
-def at_once(count: int, work: Callable[[], T]) -> list[T]:
-    """What so many threads get."""
-
-    def one(_: int) -> T:
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(one, range(count)))
 
 
 def statuses(answers: list[Answer]) -> list[int]:

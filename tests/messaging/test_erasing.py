@@ -1,7 +1,9 @@
 """Deleting an account: what ends with the answer, what is erased after it, and what each store says of that."""
 
+import concurrent.futures
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from accounts import chores, tombstones, valkey
@@ -28,7 +31,7 @@ from messaging.store.memory import MemoryStore
 from messaging.store.protocol import StoreUnavailable
 from tests.cast import Answer, Installation, JsonObject
 from tests.conversations_of import sender
-from tests.linking import Linking, linked
+from tests.linking import Linking, and_close, at_once, linked
 from tests.messaging.conftest import Connect
 from tests.messaging.store.people import Chat, drain
 from tests.sockets import message
@@ -153,6 +156,26 @@ def test_the_number_is_free_at_once_and_its_owner_somebody_new(alice_phone: Inst
     assert again.device_id != alice_phone.device_id
     assert again.device_number == 1
     assert again.http.get("profile").body.get("display_name") is None
+
+
+def test_of_two_deletions_at_once_one_is_answered(alice_phone: Installation) -> None:
+    answers = at_once(4, lambda: delete(alice_phone))
+    assert sorted(answer.status for answer in answers) == [200, 401, 401, 401]
+    assert Tombstone.objects.count() == 1
+
+
+def test_who_signs_in_while_the_account_is_being_deleted_gets_another_one(alice_phone: Installation) -> None:
+    again = Installation(alice_phone.phone_number, "Alice's phone")
+    valkey.client().flushdb()
+    token = again.prove_number()
+    body = {"registration_token": token, "device": again.device_input()}
+    with ThreadPoolExecutor(1) as threads, transaction.atomic():
+        user = User.objects.select_for_update().get(pk=alice_phone.user_id)
+        waiting = threads.submit(and_close, lambda: again.http.post("auth/register-device", body))
+        concurrent.futures.wait([waiting], timeout=0.3)
+        tombstones.bury(user, [])
+        transaction.on_commit(lambda: again.signed_in(waiting.result().body))
+    assert again.user_id not in ("", alice_phone.user_id)
 
 
 async def test_nothing_of_it_is_left_in_postgresql(
