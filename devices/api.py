@@ -104,7 +104,10 @@ def unlink_device(request: DeviceRequest, device_id: Dec, body: Annotated[Unlink
 
 @router.put("/keys", response=CountOut, tags=["Keys"])
 def put_keys(request: DeviceRequest, body: Annotated[KeysIn, PrekeyBody()]) -> CountOut:
-    """Add prekeys. One numbered at or below the highest ever uploaded is skipped, so a repeated upload does no harm."""
+    """Add prekeys. One numbered at or below the highest ever uploaded is skipped, so a repeated upload does no harm.
+
+    The first one-time prekeys of a kind after a restore are not kept: the count stays 0, and the next upload counts.
+    """
     return _show_count(own_keys.upload(request.auth, body.upload()))
 
 
@@ -116,7 +119,7 @@ def count_keys(request: DeviceRequest) -> CountOut:
 
 @router.put("/keys/signed", response={204: None}, tags=["Keys"])
 def put_signed_prekey(request: DeviceRequest, body: Annotated[SignedPrekeyIn, JsonBody()]) -> None:
-    """Replace the signed prekey."""
+    """Replace the signed prekey. One that was replaced before does not come back."""
     own_keys.upload(request.auth, Upload(signed_prekey=body.signed_prekey.value()))
 
 

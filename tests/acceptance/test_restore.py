@@ -23,6 +23,7 @@ from messaging.store.profiles import cluster_options, shut_down
 from tests.acceptance.conftest import require_cassandra
 from tests.acceptance.house import House, Resident
 from tests.acceptance.talking import Party, Talker, Talking
+from tests.cast import JsonObject
 from tests.sockets import connected
 
 pytestmark = pytest.mark.installation
@@ -161,6 +162,7 @@ def test_a_restored_postgresql_overwrites_nothing(drill: Drill) -> None:
 
     drill.start()
     before = asyncio.run(talk(house, devices, conversations, LOST_MESSAGES))
+    assert _prekey(alice, bob), "it is in its pool again after the restore"
     history, mailboxes = drill.rows()
     highest = {one: max(talker.seqs(one)[-1] for talker in before.talkers) for one in conversations}
     drill.stop()
@@ -172,6 +174,7 @@ def test_a_restored_postgresql_overwrites_nothing(drill: Drill) -> None:
     assert "Accepted." in drill.accept()
 
     drill.start()
+    _no_prekey_of_before_is_handed_out(alice, bob)
     after = asyncio.run(talk(house, devices, conversations, 60))
     for talker in after.talkers:
         for one in conversations:
@@ -190,6 +193,22 @@ def test_a_restored_postgresql_overwrites_nothing(drill: Drill) -> None:
     asyncio.run(_nothing_is_left(house, devices))
     _the_gap_is_known_to_be_lost(alice, conversations[0], highest[conversations[0]])
     house.restart_workers()
+
+
+def _prekey(caller: Resident, target: Resident) -> JsonObject | None:
+    answer = caller.http.get(f"keys/{target.user_id}/{target.device_id}")
+    assert answer.status == 200, answer
+    found: JsonObject | None = answer.body["devices"][0].get("one_time_prekey")
+    return found
+
+
+def _no_prekey_of_before_is_handed_out(alice: Resident, bob: Resident) -> None:
+    assert bob.http.get("keys/count").body["count"] == 0
+    assert _prekey(alice, bob) is None
+    for expected in (0, 5):
+        more = {"one_time_prekeys": [bob.keys.prekey() for _ in range(5)]}
+        assert bob.http.put("keys", more).body["count"] == expected, "what comes first may be a repetition"
+    assert _prekey(alice, bob) == more["one_time_prekeys"][0]
 
 
 async def _nothing_is_left(house: House, devices: list[Resident]) -> None:

@@ -42,6 +42,8 @@ def test_a_bundle_has_what_a_session_needs(alice_phone: Installation, services: 
     assert bundle["one_time_prekey"].keys() == {"key_id", "public_key"}
     assert "last_resort_prekey" not in bundle
     assert bundle["pq_prekey"] == pq
+    # A proxy that kept it would hand it out twice.
+    assert fetch(alice_phone, bob).headers["Cache-Control"] == "no-store"
     assert "one_time_prekey" not in later
     assert later["last_resort_prekey"] == last_resort
     assert later["pq_prekey"] == pq_last_resort
