@@ -1,16 +1,13 @@
 """Phone numbers: checked, hashed for looking up, encrypted for showing. Nothing keeps them in the clear."""
 
-import base64
-import functools
 import hashlib
 import hmac
 import re
 
 import phonenumbers
-from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 
-from accounts.derivation import key_from
+from accounts.encryption import decrypt, encrypt
 from accounts.wire.refusals import InvalidRequest
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -47,12 +44,12 @@ def pepper(discovery: bytes) -> bytes:
 
 def encrypt_phone(number: str) -> bytes:
     """The number under the first of PHONE_ENCRYPTION_KEYS."""
-    return _fernet(tuple(settings.PHONE_ENCRYPTION_KEYS)).encrypt(number.encode())
+    return encrypt("phone", number.encode())
 
 
 def decrypt_phone(encrypted: bytes | memoryview) -> str:
     """The number, whichever of PHONE_ENCRYPTION_KEYS it was encrypted with. Raises `InvalidToken` of cryptography when none fits."""
-    return _fernet(tuple(settings.PHONE_ENCRYPTION_KEYS)).decrypt(bytes(encrypted)).decode()
+    return decrypt("phone", encrypted).decode()
 
 
 def mask_phone(number: str) -> str:
@@ -60,8 +57,3 @@ def mask_phone(number: str) -> str:
     country = phonenumbers.parse(number).country_code if _is_possible(number) else number[1:2]
     head = f"+{country}"
     return head + "•" * (len(number) - len(head) - 3) + number[-3:]
-
-
-@functools.cache
-def _fernet(secrets: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key_from(secret, "phone"))) for secret in secrets])

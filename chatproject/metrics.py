@@ -182,6 +182,7 @@ COUNTERS: dict[str, tuple[str, Callable[[Counts], float]]] = {
 }
 GAUGES: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "sockets": ("Open authenticated sockets.", lambda n: n.sockets),
+    "pushes_waiting": ("Devices that are to be woken.", lambda n: n.pushes_waiting),
     "postgresql_misplaced": (
         "1 while nothing is accepted because PostgreSQL is not the one the message store belongs to.",
         lambda n: float(n.misplaced),
@@ -235,6 +236,18 @@ LABELLED: dict[str, tuple[str, str, Callable[[Counts], Iterable[tuple[str, float
         "Sockets that have ended, by close code.",
         "code",
         lambda n: n.closes.items(),
+        CounterMetricFamily,
+    ),
+    "pushes": (
+        "Wake-ups of devices without a socket, by what became of them.",
+        "outcome",
+        lambda n: n.pushes.items(),
+        CounterMetricFamily,
+    ),
+    "pushes_withheld": (
+        "Devices with a push token that were left alone, by the reason.",
+        "reason",
+        lambda n: n.pushes_withheld.items(),
         CounterMetricFamily,
     ),
     "cache_hits": (

@@ -5,7 +5,7 @@ from typing import Any
 
 import environ
 
-from chatproject import databases
+from chatproject import databases, vapid
 from chatproject.security import require_production_settings
 from chatproject.web_admin import look
 
@@ -189,6 +189,21 @@ REFRESH_TOKEN_DAYS: int = env.int("REFRESH_TOKEN_DAYS", default=30)
 TOKEN_LINE_DAYS: int = env.int("TOKEN_LINE_DAYS", default=180)
 # Each costs some 30 ms of a core and 19 MiB of memory.
 PIN_HASHES_AT_ONCE: int = env.int("PIN_HASHES_AT_ONCE", default=4)
+# Web push: the server's own key (`manage.py vapid_key` makes one), and where a push service finds its operator.
+VAPID_PRIVATE_KEY: str = env.str("VAPID_PRIVATE_KEY", default="")
+VAPID_SUBJECT: str = env.str("VAPID_SUBJECT", default=f"mailto:postmaster@{vapid.host_of(ALLOWED_HOSTS)}")
+WEBPUSH_PUBLIC_KEY: str = vapid.public_key(VAPID_PRIVATE_KEY) if VAPID_PRIVATE_KEY else ""
+PUSH_ALLOWED_HOSTS: list[str] = env.list("PUSH_ALLOWED_HOSTS", default=[])
+PUSH_PRIVATE_HOSTS: list[str] = env.list("PUSH_PRIVATE_HOSTS", default=[])
+PUSH_CA_FILE: str = env.str("PUSH_CA_FILE", default="")
+FCM_CREDENTIALS: str = env.str("FCM_CREDENTIALS", default="")
+APNS_KEY_FILE: str = env.str("APNS_KEY_FILE", default="")
+APNS_KEY_ID: str = env.str("APNS_KEY_ID", default="")
+APNS_TEAM_ID: str = env.str("APNS_TEAM_ID", default="")
+APNS_TOPIC: str = env.str("APNS_TOPIC", default="")
+APNS_SANDBOX = env.bool("APNS_SANDBOX", default=False)
+# Providers without a configuration of their own: whom they would have woken is said in the log.
+PUSH_CONSOLE = env.bool("PUSH_CONSOLE", default=not IN_PRODUCTION)
 OUTBOX_MAX_ROWS: int = env.int("OUTBOX_MAX_ROWS", default=1_000_000)
 # How often old rows are removed by the web processes; 0: never, `manage.py prune` is run by somebody else.
 PRUNE_EVERY_SECONDS: int = env.int("PRUNE_EVERY_SECONDS", default=3600)
@@ -265,6 +280,9 @@ LOGGING: dict[str, Any] = {
         "django.request": {"level": "ERROR", "filters": ["no_refusals"]},
         # uvicorn takes what a client did wrong for an error of the server, the one of bad text with a traceback.
         "uvicorn.error": {"filters": ["no_strangers"]},
+        # They would name endpoints, headers and tokens of pushes when they are asked for details.
+        **{library: {"level": "WARNING"} for library in ("httpcore", "hpack", "urllib3", "aiohttp")},
+        "aioapns": {"level": "CRITICAL"},
         # Whoever names another host is refused; a traceback for each would let strangers fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

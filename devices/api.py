@@ -10,9 +10,10 @@ from accounts.wire.paging import ListQuery, Page
 from accounts.wire.refusals import NotFound
 from accounts.wire.requests import JsonBody, Nothing, PrekeyBody
 from accounts.wire.scalars import Dec, Uuid, parse_dec
-from devices import bundles, deletion, holdings, own_keys, prekeys, registration, tokens, unlinking
+from devices import bundles, deletion, holdings, own_keys, prekeys, push_tokens, registration, tokens, unlinking
 from devices.current import DeviceRequest
 from devices.models import Device
+from devices.push_schemas import PushTokenIn
 from devices.schemas import (
     BundlesOut,
     Comparison,
@@ -100,6 +101,16 @@ def rename_device(request: DeviceRequest, device_id: Dec, body: Annotated[Renami
 def unlink_device(request: DeviceRequest, device_id: Dec, body: Annotated[Unlinking, JsonBody()]) -> None:
     """Unlink this device; the primary may unlink any but itself, with the PIN if there is one."""
     unlinking.unlink(request.auth, device_id, body.pin)
+
+
+@router.put("/devices/me/push-token", response={204: None}, tags=["Devices"])
+def put_push_token(request: DeviceRequest, body: Annotated[PushTokenIn, JsonBody()]) -> None:
+    """Where this device is woken while it has no socket. It ends with the device's tokens; `none` ends it at once."""
+    address = body.address()
+    if address is None:
+        push_tokens.forget(request.auth.device_id)
+    else:
+        push_tokens.register(request.auth, address)
 
 
 @router.put("/keys", response=CountOut, tags=["Keys"])

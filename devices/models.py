@@ -188,3 +188,25 @@ class Link(models.Model):
 
     def __str__(self) -> str:
         return f"link {self.pk}"
+
+
+class PushToken(models.Model):
+    """Where a device without a socket is woken. `address` is encrypted: whoever has it can have the device woken."""
+
+    class Provider(models.TextChoices):
+        WEBPUSH = "webpush"
+        FCM = "fcm"
+        APNS = "apns"
+
+    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE, related_name="push_token")
+    provider = models.CharField(max_length=10, choices=Provider)
+    address = models.BinaryField()
+    created_at = models.DateTimeField(default=timezone.now)
+    # When it was last woken by any process: a burst of messages wakes once.
+    woken_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "devices_push_token"
+
+    def __str__(self) -> str:
+        return f"push token of device {self.device_id}"

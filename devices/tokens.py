@@ -27,7 +27,7 @@ from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import InvalidToken
 from devices.current import CurrentDevice
-from devices.models import Device, TokenPair
+from devices.models import Device, PushToken, TokenPair
 from devices.signals import Reason, announce
 
 AUDIENCE = "waypost"
@@ -94,8 +94,9 @@ def authenticate(access_token: str) -> CurrentDevice:
 
 
 def end(device: Device) -> None:
-    """End all tokens of the device. Part of the caller's transaction."""
+    """End all tokens of the device; nobody wakes it any more. Part of the caller's transaction."""
     TokenPair.objects.filter(device=device).delete()
+    PushToken.objects.filter(device=device).delete()
 
 
 def revoke(device: Device, reason: Reason) -> None:

@@ -59,6 +59,19 @@ class Counts(msgspec.Struct):
     backlog: Backlog = msgspec.field(default_factory=Backlog)
     accounts: AccountCounts = msgspec.field(default_factory=AccountCounts)
 
+    # Of wake-ups: what became of them, and why there was none for a device that could have been woken.
+    pushes: dict[str, int] = msgspec.field(default_factory=dict)
+    pushes_withheld: dict[str, int] = msgspec.field(default_factory=dict)
+    pushes_waiting: int = 0
+
+    def push(self, outcome: str) -> None:
+        """A wake-up has ended so."""
+        self.pushes[outcome] = self.pushes.get(outcome, 0) + 1
+
+    def withhold(self, reason: str) -> None:
+        """A device was left alone for this reason."""
+        self.pushes_withheld[reason] = self.pushes_withheld.get(reason, 0) + 1
+
     def refuse(self, code: str) -> None:
         """A send was refused with this code."""
         self.refused[code] = self.refused.get(code, 0) + 1

@@ -75,6 +75,18 @@ def notify_device(device_id: int, notice: Notice) -> None:
     _tell(device_group(device_id), Hint(notices=(notice,)))
 
 
+def is_listening_here(device_id: int) -> bool:
+    """Whether the device has a socket on the running loop."""
+    return bool(_here().get(device_group(device_id)))
+
+
+async def listening(device_ids: Iterable[int]) -> set[int]:
+    """Those of them with a socket anywhere, as far as Redis knows: a process that died is not among its subscribers. While it is away: those here."""
+    groups = {device_group(device_id): device_id for device_id in device_ids}
+    here = {device_id for device_id in groups.values() if is_listening_here(device_id)}
+    return here | {groups[group] for group in await layer().listened_to(groups)}
+
+
 def _publish_to_device(device_id: int, envelopes: list[Envelope]) -> None:
     group = device_group(device_id)
     if _tell_here(group, Hint(envelopes=tuple(envelopes))):

@@ -10,7 +10,7 @@ channels_redis' own. A channel name made by `new_channel` is local to its proces
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
@@ -84,6 +84,10 @@ class HintLoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         """Have the other processes' listeners called; this process's own hear nothing of it. Never raises, never waits."""
         self._publisher.publish(self._name(group), self._subscriber.origin + payload)
 
+    async def listened_to(self, groups: Iterable[str]) -> set[str]:
+        """Those of the groups that somebody listens to in any process; none while Redis does not answer."""
+        return await self._publisher.subscribed({self._name(group): group for group in groups})
+
     def _arrived(self, group: str | None, payload: bytes) -> None:
         """A payload from another process; or, group None, the news that something may have been missed; or, without payload, a confirmation."""
         groups = [group] if group is not None else list(self._listeners)
@@ -147,6 +151,17 @@ class Publisher:
         except FAULTS:
             return False
         return True
+
+    async def subscribed(self, names: dict[str, str]) -> set[str]:
+        """The values of those channels that have a subscriber."""
+        if not names:
+            return set()
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                found = await self._redis.pubsub_numsub(*names)
+        except FAULTS:
+            return set()
+        return {value for value, (_, count) in zip(names.values(), found, strict=True) if count}
 
     async def close(self) -> None:
         if self._task is not None:

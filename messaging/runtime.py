@@ -28,6 +28,8 @@ from messaging.online import Online
 from messaging.pauses import is_set_within
 from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
+from messaging.push.gateways import configured_gateways
+from messaging.push.pusher import Pusher
 from messaging.relay import Relay
 from messaging.sending import Sending
 from messaging.sockets import OpenSockets
@@ -57,6 +59,7 @@ class Runtime:
         )
         self.heart = Heart(self.store, local_dc=local_dc())
         self.weights = Weights(self.store)
+        self.pusher = Pusher(self.store, configured_gateways())
         self.relay = Relay(self.store, self._deposited, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
@@ -87,6 +90,7 @@ class Runtime:
             self.weights.run(),
             self.online.run(),
             self.presence.run(),
+            self.pusher.run(),
             self.heart.beat_for_ever(),
             pruning.prune_for_ever(self.store),
             errands.run_for_ever(self.store, self.errand_wanted),
@@ -113,6 +117,7 @@ class Runtime:
                 await self.acks.drain()
                 await self.weights.write(everything=True)
                 await self.heart.stop()
+        await self.pusher.close()
         await self._probes.close()
         await self.online.close()
         await hints.layer().close()
@@ -125,6 +130,7 @@ class Runtime:
     def _deposited(self, entries: Sequence[LogEntry]) -> None:
         hints.publish(entries)
         self.weights.deposited(entries)
+        self.pusher.deposited(entries)
 
     def _acknowledged(self, written: Sequence[Acknowledged]) -> None:
         receipts.announce(written)

@@ -14,6 +14,8 @@ def fresh_secrets() -> dict[str, str]:
         "PHONE_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "TOKEN_KEYS": f"k1:{_letters()}",
         "HINT_KEY": _letters(),
+        # 32 bytes that are a private key of P-256, with a probability next to which nothing else matters.
+        "VAPID_PRIVATE_KEY": secrets.token_urlsafe(32),
     }
 
 

@@ -14,6 +14,8 @@ from conversations import outbox
 from conversations.entries import LogEntry
 from messaging import hints
 from messaging.finisher import Finisher
+from messaging.push.gateways import configured_gateways
+from messaging.push.pusher import Pusher
 from messaging.relay import Relay
 from messaging.store import close_message_store, message_store
 from messaging.store.protocol import StoreUnavailable
@@ -50,10 +52,12 @@ async def serve() -> None:
     """Finish until told to stop; then end the batch that is under way, tell its recipients, and close everything."""
     store = message_store()
     weights = Weights(store)
+    pusher = Pusher(store, configured_gateways())
 
     def deposited(entries: Sequence[LogEntry]) -> None:
         hints.publish(entries)
         weights.deposited(entries)
+        pusher.deposited(entries)
 
     relay = Relay(store, deposited, hints.look)
     finisher = Finisher(relay)
@@ -62,7 +66,7 @@ async def serve() -> None:
     with contextlib.suppress(StoreUnavailable):
         await store.open()
     logger.info("a finisher is at work")
-    weighing = asyncio.create_task(weights.run())
+    beside = [asyncio.create_task(weights.run()), asyncio.create_task(pusher.run())]
     try:
         await finisher.run()
         with contextlib.suppress(TimeoutError):
@@ -70,7 +74,9 @@ async def serve() -> None:
                 await relay.drain()
                 await weights.write(everything=True)
     finally:
-        weighing.cancel()
+        for task in beside:
+            task.cancel()
+        await pusher.close()
         await hints.layer().close()
         await close_message_store()
         await postgresql.close_pools()

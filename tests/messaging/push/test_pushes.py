@@ -1,0 +1,329 @@
+"""Bob's phone sleeps; somebody writes to him. A real server, a real push service, real subscriptions."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+from asgiref.sync import sync_to_async
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.utils import timezone
+
+from accounts import preferences
+from chatproject import vapid
+from conversations.models import Member
+from devices.models import Device, PushToken
+from messaging import runtime
+from messaging.counts import counts
+from messaging.envelopes import Mailbox
+from messaging.push import guarded_http, pusher
+from tests.cast import Installation
+from tests.messaging.conftest import Connect
+from tests.push_service import Pushed, PushService, Subscription
+from tests.sockets import message
+from tests.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
+
+
+async def subscribe(device: Installation, service: PushService, name: str = "phone") -> Subscription:
+    subscription = Subscription()
+    answer = await sync_to_async(device.http.put)("devices/me/push-token", subscription.at(service.endpoint(name)))
+    assert answer.status == 204, answer
+    return subscription
+
+
+@pytest.fixture
+async def subscribed(service: PushService, bob_phone: Installation) -> Subscription:
+    return await subscribe(bob_phone, service)
+
+
+async def test_a_sleeping_phone_is_woken_and_told_nothing(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    settings: Any,
+) -> None:
+    async with connect(alice_phone) as alice:
+        sent = await alice.ask(message(alice_and_bob, [bob_phone], text=b"meet me at noon"))
+        await until(lambda: bool(service.pushed))
+    [pushed] = service.pushed
+    assert json.loads(subscribed.read(pushed)) == {"wake": True}
+    assert pushed.line == "POST /push/phone HTTP/1.1"
+    assert {name: pushed.headers[name] for name in ("content-encoding", "topic", "urgency", "ttl")} == {
+        "content-encoding": "aes128gcm",
+        "topic": "wake",
+        "urgency": "high",
+        "ttl": "604800",
+    }
+    everything = repr(pushed)
+    ids = (alice_phone.user_id, bob_phone.user_id, str(alice_and_bob), sent["message_id"], alice_phone.name)
+    assert [told for told in ids if told in everything] == []
+    assert claims_of(pushed, settings.VAPID_PRIVATE_KEY, service) == "mailto:operator@example.org"
+    await until(lambda: counts.pushes == {"sent": 1})
+
+
+def claims_of(pushed: Pushed, private_key: str, service: PushService) -> str:
+    """Who signs, after the signature and the audience were checked with the key that browsers are given."""
+    scheme, _, fields = pushed.headers["authorization"].partition(" ")
+    assert scheme == "vapid"
+    found = dict(field.strip().split("=", 1) for field in fields.split(","))
+    assert found["k"] == vapid.public_key(private_key)
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), jwt.utils.base64url_decode(found["k"]))
+    claims = jwt.decode(found["t"], point, algorithms=["ES256"], audience=f"https://localhost:{service.port}")
+    return str(claims["sub"])
+
+
+async def test_a_burst_wakes_once_and_what_comes_later_once_more_if_it_was_not_fetched(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+) -> None:
+    async with connect(alice_phone) as alice:
+        for _ in range(5):
+            await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: len(service.pushed) == 1)
+        for _ in range(5):
+            await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: len(service.pushed) == 2)
+        await until(lambda: counts.pushes == {"sent": 2})
+    assert len({len(pushed.body) for pushed in service.pushed}) == 1
+
+
+async def test_whoever_has_a_socket_is_not_woken_nor_are_the_senders_own_devices(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    alice_laptop: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.2)
+    await subscribe(alice_laptop, service, "laptop")
+    async with connect(alice_phone) as alice, connect(bob_phone) as bob:
+        await alice.ask(message(alice_and_bob, [bob_phone, alice_laptop]))
+        await bob.envelopes(1)
+        watching = await runtime.running()
+        await until(lambda: not watching.pusher._watched and not watching.pusher._waiting)
+    assert service.pushed == []
+
+
+async def test_a_socket_that_was_dead_is_found_out_and_its_device_woken_after_all(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.4)
+    async with connect(alice_phone) as alice:
+        async with connect(bob_phone) as bob:
+            await alice.ask(message(alice_and_bob, [bob_phone]))
+            await bob.expect("envelope")
+            assert service.pushed == []
+        await until(lambda: len(service.pushed) == 1)
+
+
+async def test_a_device_that_took_its_mail_and_left_is_not_woken(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.4)
+    async with connect(alice_phone) as alice:
+        async with connect(bob_phone) as bob:
+            await alice.ask(message(alice_and_bob, [bob_phone]))
+            await bob.envelopes(1)
+            await alice.expect("receipt")
+        watching = await runtime.running()
+        await until(lambda: not watching.pusher._watched and not watching.pusher._waiting)
+    assert (service.pushed, counts.pushes) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("push_enabled", False, "off"),
+        ("quiet_hours", {"start": "00:00", "end": "23:59", "timezone": "Asia/Bangkok"}, "quiet"),
+        (None, None, "muted"),
+    ],
+)
+async def test_whoever_wants_to_be_left_alone_is(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    key: str | None,
+    value: Any,
+    reason: str,
+) -> None:
+    bob = UUID(bob_phone.user_id)
+    if key is not None:
+        await sync_to_async(preferences.change)(bob, {key: value})
+    else:
+        await Member.objects.filter(user_id=bob).aupdate(muted_until=timezone.now() + timedelta(hours=1))
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes_withheld == {reason: 1})
+    assert service.pushed == []
+
+
+async def test_what_is_not_urgent_and_what_is_no_message_wakes_nobody(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+) -> None:
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone], urgent=False))
+        await alice.ask(message(alice_and_bob, [bob_phone], kind="key_distribution"))
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: len(service.pushed) == 1)
+        await until(lambda: counts.pushes == {"sent": 1})
+
+
+async def test_a_call_wakes_at_once_and_is_soon_over(
+    service: PushService, subscribed: Subscription, connect: Connect, bob_phone: Installation, alice_and_bob: UUID
+) -> None:
+    pushing = (await runtime.running()).pusher
+    bob = Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id))
+    pushing.call(alice_and_bob, [bob])
+    await until(lambda: len(service.pushed) == 1)
+    assert (service.pushed[0].headers["ttl"], service.pushed[0].headers["topic"]) == ("45", "call")
+    assert json.loads(subscribed.read(service.pushed[0])) == {"wake": True}
+    async with connect(bob_phone):
+        pushing.call(alice_and_bob, [bob])
+    assert len(service.pushed) == 1
+
+
+async def test_a_subscription_that_is_gone_is_removed(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+) -> None:
+    service.status = 410
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes == {"gone": 1})
+    assert not await PushToken.objects.filter(device_id=int(bob_phone.device_id)).aexists()
+
+
+async def test_a_push_service_that_is_busy_is_asked_again(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+) -> None:
+    service.status, service.headers = 503, {"Retry-After": "0"}
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes.get("retried", 0) >= 2)
+        service.status = 201
+        await until(lambda: counts.pushes.get("sent") == 1)
+
+
+async def test_one_that_never_takes_it_is_given_up(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pusher, "MOST_FAILURES", 3)
+    service.status, service.headers = 503, {"Retry-After": "0"}
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes == {"retried": 2, "given_up": 1})
+
+
+async def test_sends_do_not_notice_a_push_service_that_hangs(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guarded_http, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(pusher, "LAST_SECONDS", 0.1)
+    service.hangs = True
+    async with connect(alice_phone) as alice:
+        for _ in range(50):
+            answer = await alice.ask(message(alice_and_bob, [bob_phone]))
+            assert answer["type"] == "sent"
+        await until(lambda: len(service.pushed) == 1)
+        assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
+
+
+async def test_signing_out_ends_the_push_token(
+    service: PushService, subscribed: Subscription, bob_phone: Installation
+) -> None:
+    mine = PushToken.objects.filter(device_id=int(bob_phone.device_id))
+    assert await mine.aexists()
+    assert (await sync_to_async(bob_phone.http.post)("auth/logout")).status == 204
+    assert not await mine.aexists()
+
+
+async def test_a_device_that_was_blocked_meanwhile_is_not_woken(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await Device.objects.filter(pk=int(bob_phone.device_id)).aupdate(active=False)
+        watching = await runtime.running()
+        await until(lambda: not watching.pusher._waiting)
+    assert service.pushed == []
+
+
+async def test_nothing_of_endpoints_or_tokens_is_in_the_log(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    service.status, service.headers = 503, {"Retry-After": "0"}
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes.get("retried", 0) >= 1)
+        service.status = 410
+        await until(lambda: counts.pushes.get("gone") == 1)
+    keys = [str(key) for key in subscribed.keys.values()]
+    assert [secret for secret in (*keys, "/push/phone", f"localhost:{service.port}") if secret in caplog.text] == []
