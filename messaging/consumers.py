@@ -23,7 +23,7 @@ from messaging.envelopes import Close, Envelope, Hint
 from messaging.frames import CODECS, JSON, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame
 from messaging.hearing import Hearing
 from messaging.mailboxes import Delivery
-from messaging.pauses import about, is_set_within
+from messaging.pauses import about, end_all, is_set_within
 from messaging.runtime import Runtime, running
 from messaging.sessions import Session
 from messaging.window import NotKeepingUp
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 AUTHENTICATE_SECONDS = 5.0
 BAD_FRAMES = 3
 CHECK_SECONDS = 30.0
-END_AGAIN_SECONDS = 0.5
 
 
 class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -317,11 +316,3 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 self._writer.close(close_codes.UNAUTHENTICATED)
             return
         await self._hearing.hear(frame)
-
-
-async def end_all(tasks: set["asyncio.Task[None]"]) -> None:
-    """Cancel until all have ended: one that was just leaving a time-out or a driver's call may not hear it the first time."""
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=END_AGAIN_SECONDS)

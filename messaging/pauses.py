@@ -1,7 +1,9 @@
-"""Waiting for a while, or until there is a reason to go on."""
+"""Waiting for a while, or until there is a reason to go on; and ending what waits."""
 
 import asyncio
 import random
+
+END_AGAIN_SECONDS = 0.5
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -17,3 +19,11 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
 def about(seconds: float, part: float = 0.2) -> float:
     """So long, more or less by at most this part: what many do regularly they do not do in one moment."""
     return seconds * random.uniform(1 - part, 1 + part)  # noqa: S311  (spreads load, guards nothing)
+
+
+async def end_all(tasks: set["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: one that was just leaving a time-out or a driver's call may not hear it the first time."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=END_AGAIN_SECONDS)

@@ -25,7 +25,7 @@ from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
 from messaging.heart import Heart, Misplaced
 from messaging.online import Online
-from messaging.pauses import is_set_within
+from messaging.pauses import end_all, is_set_within
 from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
 from messaging.push.gateways import configured_gateways
@@ -107,9 +107,7 @@ class Runtime:
         # A batch it has taken over would otherwise lie there until the lease ends.
         self.finisher.stop()
         await is_set_within(self.finisher.idle, FINISH_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(set(self._tasks))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FINISH_SECONDS):
                 await self.commits.close()

@@ -19,7 +19,7 @@ from devices.push_tokens import Address, Kept
 from messaging import hints
 from messaging.counts import counts
 from messaging.envelopes import Mailbox
-from messaging.pauses import about, is_set_within
+from messaging.pauses import about, end_all, is_set_within
 from messaging.push.choosing import Wake, choose, claim
 from messaging.push.gateway import Gateway, Gone, Knock, Refused, TryAgain
 from messaging.push.lanes import Lanes, Turn, pause_after
@@ -240,10 +240,7 @@ class Pusher:
                     await asyncio.wait(self._sending.values())
         except (TimeoutError, Error):
             logger.info("some pushes were not sent before the process ended")
-        unsent = list(self._sending.values())
-        for task in unsent:
-            task.cancel()
-        await asyncio.gather(*unsent, return_exceptions=True)
+        await end_all(set(self._sending.values()))
         for gateway in set(self._gateways.values()):
             await gateway.close()
 

@@ -14,6 +14,7 @@ from conversations import outbox
 from conversations.entries import LogEntry
 from messaging import hints
 from messaging.finisher import Finisher
+from messaging.pauses import end_all
 from messaging.push.gateways import configured_gateways
 from messaging.push.pusher import Pusher
 from messaging.relay import Relay
@@ -74,8 +75,7 @@ async def serve() -> None:
                 await relay.drain()
                 await weights.write(everything=True)
     finally:
-        for task in beside:
-            task.cancel()
+        await end_all(set(beside))
         await pusher.close()
         await hints.layer().close()
         await close_message_store()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import key_commands, lines, link_commands, people_commands, pin_commands
+from . import key_commands, lines, link_commands, people_commands, pin_commands, push_commands
 from .client import Client, is_uuid
 from .codes import CodeSource, PinSource, from_file
 from .console import (
@@ -156,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     unlink = command(commands, "unlink", _unlink, "unlink a device of your account")
     unlink.add_argument("device")
     unlink.add_argument("--pin")
-    for subject in (pin_commands, people_commands, key_commands, link_commands):
+    for subject in (pin_commands, people_commands, key_commands, link_commands, push_commands):
         subject.add(commands)
     fingerprints = command(commands, "fingerprints", _fingerprints, "print identity keys to compare with someone")
     fingerprints.add_argument("user", nargs="?")

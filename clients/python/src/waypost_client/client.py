@@ -37,6 +37,7 @@ from .payload import Text, pack
 from .peers import Peers
 from .people import People
 from .pin import Pin
+from .push import Push
 from .registration import register_device
 from .sending import Sender
 from .sessions import Sessions
@@ -233,6 +234,11 @@ class Client:
     def pin(self) -> Pin:
         """The account's PIN and registration lock."""
         return Pin(self._api)
+
+    @property
+    def push(self) -> Push:
+        """Where this device is woken while it is not connected."""
+        return Push(self._api)
 
     async def unlink_device(self, device_id: str, *, pin: str | None = None) -> None:
         """End a device's membership of this account; from then on nothing is sealed for it."""
