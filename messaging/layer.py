@@ -18,6 +18,8 @@ from channels_redis.utils import create_pool
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
+from messaging.pauses import end_all
+
 Listener = Callable[[bytes], None]
 Confirmed = Callable[[], None]
 
@@ -298,9 +300,7 @@ class Subscriber:
 
     async def close(self) -> None:
         ending = [*self._tasks, *([self._sender] if self._sender is not None else [])]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await end_all(set(ending))
         self._tasks = []
         with contextlib.suppress(*FAULTS):
             await self._redis.aclose(close_connection_pool=True)

@@ -17,7 +17,7 @@ from accounts import postgresql
 from accounts.connections import Connections
 from accounts.wire.refusals import StorageUnavailable
 from messaging.condition import MESSAGES, POSTGRESQL, REDIS, Condition, Store
-from messaging.pauses import is_set_within
+from messaging.pauses import end_all, is_set_within
 from messaging.store.protocol import MessageStore, StoreUnavailable
 
 # How long a store has for its answer, and how long it is left alone after it.
@@ -54,9 +54,7 @@ class Prober:
         self._tasks = [asyncio.create_task(self._ask_for_ever(store)) for store in self._probes]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(set(self._tasks))
 
     def doubt(self, store: Store) -> None:
         """Somebody got no answer from it: ask it now."""

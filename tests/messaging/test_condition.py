@@ -141,3 +141,22 @@ async def test_a_loop_that_was_held_up_says_nothing_of_the_store(
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert watcher.seen == []
+
+
+async def test_a_probe_that_does_not_hear_that_it_is_over_is_told_again(watcher: Watcher) -> None:
+    """A driver that is just leaving a call may take the cancellation for its own."""
+    asked = 0
+
+    async def hard_of_hearing() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    prober = Prober(watcher.condition, {MESSAGES: hard_of_hearing})
+    await prober.start()
+    prober.doubt(MESSAGES)
+    await until(lambda: asked == 2)
+    async with asyncio.timeout(10):
+        await prober.stop()
