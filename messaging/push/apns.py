@@ -22,10 +22,13 @@ class Apns:
         return "apns"
 
     async def wake(self, knock: Knock) -> None:
+        from aioapns import exceptions  # noqa: PLC0415  (optional)
+
+        unreachable = (exceptions.ConnectionClosed, exceptions.ConnectionError, exceptions.MaxAttemptsExceeded)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer = await self._client.send_notification(_request(knock))
-        except (TimeoutError, OSError, ConnectionError) as failure:
+        except (TimeoutError, OSError, *unreachable) as failure:
             raise TryAgain from failure
         if not answer.is_successful:
             raise _failure(int(answer.status), answer.description)

@@ -34,6 +34,7 @@ class Fcm:
 
     def _send(self, knock: Knock) -> None:
         from firebase_admin import exceptions, messaging  # noqa: PLC0415  (optional, and large)
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
         android = messaging.AndroidConfig(
             priority="high",
@@ -47,7 +48,7 @@ class Fcm:
             raise Gone from None
         except (exceptions.InvalidArgumentError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
             raise Refused from None
-        except exceptions.FirebaseError:
+        except (exceptions.FirebaseError, GoogleAuthError):
             raise TryAgain from None
 
     @functools.cached_property

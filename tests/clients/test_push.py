@@ -48,8 +48,10 @@ async def test_a_subscribed_device_is_woken(
     assert await waypost(bob.folder, "status", monkeypatch=monkeypatch) == 0
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert said == [{"provider": "webpush"}, {"push_enabled": True, "webpush_public_key": "a public key"}]
+    async with Client.open(bob.folder, online=False) as client:
+        bob_id = client.user_id
     async with Client.open(alice.folder) as client:
-        conversation = await client.direct(bob.user_id)
+        conversation = await client.direct(bob_id)
         await client.send(conversation.conversation_id, "hello")
         await until(lambda: bool(service.pushed))
     assert json.loads(subscription.read(service.pushed[0])) == {"wake": True}

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from messaging import hearing as ears
-from messaging.consumers import end_all
 from messaging.frames import PingFrame
 from messaging.hearing import Hearing
+from messaging.pauses import end_all
 from messaging.sessions import Session
 
 
