@@ -29,15 +29,16 @@ def device(object_id: str) -> tuple[User, Device] | None:
 class DeviceAdmin(Page[Device]):
     """Devices can be looked at; a refresh of keys and a revocation are done from their page."""
 
-    list_display = ["id", "name", "user", "platform", "is_primary", "active", "created_at", "last_seen"]
+    list_display = ["id", "name", "user", "platform", "rank", "active", "created_at", "last_seen"]
     list_filter = ["active", "platform", "is_primary"]
     list_select_related = ["user"]
     ordering = ["-pk"]
     sortable_by = ()
     search_fields = ["id"]
     search_help_text = "Whole id of a device or of a person"
+    list_before_template = "devices/before_devices.html"
     fieldsets = [
-        ("Device", {"fields": [("id", "user"), ("name", "platform"), ("device_number", "is_primary")]}),
+        ("Device", {"fields": [("id", "user"), ("name", "platform"), ("device_number", "rank")]}),
         ("State", {"fields": [("active", "created_at"), ("last_seen", "unlinked_at")]}),
     ]
     readonly_fields = [
@@ -46,7 +47,7 @@ class DeviceAdmin(Page[Device]):
         "name",
         "platform",
         "device_number",
-        "is_primary",
+        "rank",
         "active",
         "created_at",
         "last_seen",
@@ -64,6 +65,10 @@ class DeviceAdmin(Page[Device]):
             *super().get_urls(),
         ]
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """None for who sees no device without searching."""
+        return self.list_filter if request.user.has_perm("accounts.list_users") else []
+
     def has_change_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:
         """A device's row is written by the device, and by deeds."""
         return False
@@ -75,6 +80,11 @@ class DeviceAdmin(Page[Device]):
         return super().change_view(
             request, object_id, form_url, (extra_context or {}) | self._surroundings(request, object_id)
         )
+
+    @admin.display(description="rank")
+    def rank(self, shown: Device) -> str:
+        """A word: that a device is not the primary is nothing bad."""
+        return "primary" if shown.is_primary else ""
 
     @deed("devices.revoke_device", find=device)
     def revoke(self, request: HttpRequest, user: User, target: Device, reason: Reason) -> str:

@@ -9,8 +9,11 @@ document.addEventListener("alpine:init", () => {
     activeTab: "general",
     sidebarMobileOpen: false,
     sidebarDesktopOpen: localStorage.getItem("sidebarDesktopOpen") !== "0",
-    // What unfold's attributes use of the globals.
-    localStorage: { setItem: (name, value) => localStorage.setItem(name, value) },
+    toggleSidebar() {
+      this.sidebarDesktopOpen = !this.sidebarDesktopOpen;
+      localStorage.setItem("sidebarDesktopOpen", this.sidebarDesktopOpen ? "1" : "0");
+    },
+    // What unfold's forms use of the globals.
     window: { location: { pathname: location.pathname, search: location.search } },
   }));
 
