@@ -183,25 +183,27 @@ def test_a_pin_without_the_lock_is_not_asked_for(locked_phone: Installation) -> 
     assert locked_phone.http.get("auth/pin").body["attempts_remaining"] == 5
 
 
-def test_a_lock_that_was_set_while_somebody_registered_holds(locked_phone: Installation) -> None:
-    """Mallory was past the check when Alice set another PIN: the registration looks again in its own transaction."""
-    secret_hash = Pin.objects.get().secret_hash
+@pytest.mark.parametrize("pin", [None, PIN])
+def test_a_pin_that_was_set_while_somebody_registered_holds(locked_phone: Installation, pin: str | None) -> None:
+    """The registration was past the check when Alice switched the lock on, or set another PIN: it looks again in its own transaction."""
+    is_on = pin is not None
+    Pin.objects.update(registration_lock=is_on)
     laptop = locked_phone.beside()
     token = laptop.prove_number()
+    happened: list[str] = []
 
-    class Set:
-        """The moment between the comparison and the transaction."""
+    def just_before_the_transaction(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("SET LOCAL lock_timeout"):
+            happened.append(sql)
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(
+                    "UPDATE accounts_pin SET secret_hash = secret_hash || 'x', registration_lock = true"
+                )
+        return execute(sql, params, many, context)
 
-        def __call__(self, execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-            result = execute(sql, params, many, context)
-            if sql.startswith("UPDATE accounts_pin SET tries = '{}'"):
-                with connection.cursor() as cursor:
-                    cursor.cursor.execute("UPDATE accounts_pin SET secret_hash = secret_hash || 'x'")
-            return result
-
-    with connection.execute_wrapper(Set()):
-        assert register(laptop, token, pin=PIN).status == 423
-    assert Pin.objects.get().secret_hash != secret_hash
+    with connection.execute_wrapper(just_before_the_transaction):
+        refused = register(laptop, token, pin=pin)
+    assert (refused.status, len(happened)) == (423, 1)
     assert Device.objects.count() == 1
 
 
