@@ -227,7 +227,7 @@ async def test_a_socket_is_counted_by_its_own_address_too(settings: Any, header:
 
 # --- telling numbers apart by time -----------------------------------------------------------------------------------------------------
 
-CALLS = 400
+CALLS = 300
 # By chance one run in a million is told apart; three in a row are nobody's chance.
 SURELY = 4.9
 RUNS = 3

@@ -1,11 +1,15 @@
 """Codes by number, place, address, network and country: who is refused, who is not, and what it takes to be sent one again."""
 
+import contextlib
+from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts import code_days, countries, known_places, valkey
 from accounts.counts import AccountCounts, counts
@@ -170,6 +174,29 @@ def test_the_day_is_told_by_country(settings: Any) -> None:
         ["TH", "2", "1", "7", "5"],
         ["GB", "1", "0", "7", "6"],
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_postgresql_does_not_count_nothing_is_sent_and_nothing_is_used_up(settings: Any) -> None:
+    limit(settings, OTP_PER_NUMBER_DAY=1, OTP_PER_IP_HOUR=1)
+    number, other = any_phone_number(), connection.copy()
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    with contextlib.closing(other), transaction_of(other) as cursor:
+        cursor.execute("LOCK TABLE accounts_code_day")
+        refused = ask(number, HOME)
+    assert (refused.status, refused.code) == (503, "STORAGE_UNAVAILABLE")
+    assert asked(number, HOME) == [200]
+    assert len(messages_to(number)) == 1
+
+
+@contextlib.contextmanager
+def transaction_of(other: BaseDatabaseWrapper) -> Iterator[Any]:
+    """A cursor of a transaction that comes to nothing."""
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        yield cursor
+    other.rollback()
 
 
 # --- strangers and owners --------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
 
-from accounts import deliveries, otp, sms
+from accounts import deliveries, otp, sms, valkey
 from accounts.checks import codes_are_not_printed, codes_can_be_sent
 from accounts.counts import counts
 from accounts.models import CodeDay
@@ -25,7 +25,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def telco(services: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    """The installation's gateway is a provider that apprise knows, on this machine."""
+    """The installation's gateway is a provider that apprise knows, on this machine. Nobody was counted yet."""
+    valkey.client().flushdb()
     monkeypatch.setattr(counts, "sms_failures", {})
     monkeypatch.setattr(counts, "codes_sent", {})
     with provider() as telco:

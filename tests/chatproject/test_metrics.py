@@ -76,6 +76,8 @@ async def test_a_message_leaves_its_traces(
     assert found["waypost_drain_passes_total", ()] >= 2
     assert found["waypost_sockets", ()] == found["waypost_sockets_opened_total", ()] == 2
     assert found["waypost_store_away", (("store", "postgresql"),)] == 0
+    assert found["waypost_codes_sent_total", (("country", "TH"),)] >= 2
+    assert found["waypost_codes_verified_total", (("country", "TH"),)] >= 2
     assert found["waypost_postgresql_misplaced", ()] == 0
     assert found["waypost_postgresql_connections", (("state", "waiting"),)] == 0
 
