@@ -119,6 +119,9 @@ def block(user_id: UUID, other_id: UUID) -> Seen:
 
 def end(user_id: UUID, other_id: UUID) -> None:
     """Unfriend, withdraw, decline, unblock, or nothing. Raises NotFound when there is no such person."""
+    if access(user_id, other_id).state == State.NONE:
+        # Nobody makes others wait for nothing, however often they ask.
+        return
     with short_transaction():
         _lock(user_id, other_id)
         mine = _stance(user_id, other_id)

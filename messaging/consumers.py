@@ -185,9 +185,8 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if session.wants_prekeys:
             self._put(frames.PrekeysLowFrame(count=0, pq_count=0))
         hints.close(session.device_id, Close(close_codes.CONNECTED_ELSEWHERE, session.conn_id))
-        self._listening = hints.Listening(
-            hints.groups_of(session.device_id, session.user_id), self._on_hint, self._delivery.subscribed
-        )
+        groups = hints.groups_of(session.device_id, session.user_id)
+        self._listening = hints.Listening(groups, self._on_hint, self._delivery.subscribed)
         self._listening.start()
         self._runtime.online.came(session)
         self._tasks.append(asyncio.create_task(self._drain(self._delivery)))

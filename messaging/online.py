@@ -32,12 +32,14 @@ MOST_MEMBERS = 32
 FAULTS = (redis.RedisError, OSError, TimeoutError)
 
 _NOW = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
-# For each key a member and for how long it is believed from now on; 0: it has just ended.
+# For each key a member and for how long it is believed from now on; 0: it has just ended, which is noted only of a person who is known: the end of
+# a deleted account's sockets must not bring its key back.
 TOUCH = (
     _NOW
     + """
 for i, key in ipairs(KEYS) do
-  redis.call('ZADD', key, string.format('%.3f', now + ARGV[2 * i + 1]), ARGV[2 * i])
+  local lasts = tonumber(ARGV[2 * i + 1])
+  redis.call('ZADD', key, lasts > 0 and 'CH' or 'XX', string.format('%.3f', now + lasts), ARGV[2 * i])
   redis.call('ZREMRANGEBYRANK', key, 0, -ARGV[1] - 1)
   redis.call('EXPIRE', key, ARGV[2 * #KEYS + 2])
 end

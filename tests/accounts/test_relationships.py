@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from accounts import relationships
-from accounts.models import Relationship, User
+from accounts import preferences, relationships
+from accounts.models import Preference, Relationship, User
 from accounts.phones import hash_phone
 from accounts.relationships import State
 from accounts.wire.refusals import InvalidRequest, NotFound
@@ -156,3 +156,15 @@ def test_however_two_people_change_their_minds_at_once_they_agree() -> None:
     blocked = {(State.BLOCKED, other) for other in (State.NONE, State.REQUESTED, State.BLOCKED)}
     seen = states(alice, bob)
     assert seen in allowed | blocked or tuple(reversed(seen)) in allowed | blocked
+
+
+def test_nothing_is_left_of_a_person_who_is_gone(pair: tuple[UUID, UUID]) -> None:
+    alice, bob = pair
+    relationships.block(alice, bob)
+    relationships.befriend(bob, alice)
+    preferences.change(alice, {"theme": "dark"})
+    User.objects.get(pk=alice).delete()
+    assert not Relationship.objects.exists()
+    assert not Preference.objects.exists()
+    with pytest.raises(NotFound):
+        relationships.access(bob, alice)

@@ -153,3 +153,19 @@ async def test_questions_are_limited(connect: Connect, alice_phone: Installation
         answers = [await alice.ask({"type": "presence", "user_ids": []}) for _ in range(60)]
         assert "RATE_LIMITED" in {answer.get("error_code") for answer in answers}
         assert answers[0]["users"] == []
+
+
+async def test_the_end_of_a_socket_brings_nothing_back_that_was_deleted(
+    connect: Connect, alice_phone: Installation, redis_url: str
+) -> None:
+    """A deleted account's sockets close a moment after its keys are gone."""
+    key = f"waypost.online.{alice_phone.user_id}"
+    process, session = Online(), Session(UUID(alice_phone.user_id), int(alice_phone.device_id), 1, 7, 0, 0)
+    async with redis.asyncio.Redis.from_url(redis_url) as store:
+        process.came(session)
+        while not await store.exists(key):
+            pass
+        await store.delete(key)
+        process.went(session)
+        await process.close()
+        assert not await store.exists(key)
