@@ -97,8 +97,9 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def masked_phone(self) -> str:
-        """The number as staff sees it."""
-        return mask_phone(self.phone_number)
+        """The number as staff sees it; nothing where there is none any more."""
+        number = self.phone_number
+        return mask_phone(number) if number else ""
 
 
 class Pin(models.Model):

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
 from devices import prekeys
+from devices.connected import connected_devices
 from devices.models import Device, TokenPair
 from devices.prekeys import PoolCount
 from devices.public_keys import fingerprint
@@ -15,12 +17,13 @@ from devices.public_keys import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A device. `sessions`: pairs of tokens that may be used; `signed_in_until`: when the last of them ends."""
+    """A device. `sessions`: pairs of tokens that may be used; `signed_in_until`: when the last of them ends; `is_connected`: None when unknown."""
 
     device: Device
     prekeys: PoolCount
     sessions: int
     signed_in_until: datetime | None
+    is_connected: bool | None
 
     @property
     def fingerprint(self) -> str:
@@ -28,12 +31,21 @@ class Overview:
         return fingerprint(bytes(self.device.identity_key))
 
 
-def overviews(devices: Iterable[Device]) -> list[Overview]:
-    """Of these devices, in their order. Two queries."""
+def overviews(user_id: UUID, devices: Iterable[Device]) -> list[Overview]:
+    """Of these devices of one person, in their order. Two queries."""
     devices = list(devices)
     ids = [device.pk for device in devices]
     stock, sessions = prekeys.counts(ids), _sessions(ids)
-    return [Overview(device, stock[device.pk], *sessions.get(device.pk, (0, None))) for device in devices]
+    live = connected_devices(user_id)
+    return [
+        Overview(
+            device,
+            stock[device.pk],
+            *sessions.get(device.pk, (0, None)),
+            is_connected=None if live is None else device.pk in live,
+        )
+        for device in devices
+    ]
 
 
 def usable_pairs(device_id: int) -> list[TokenPair]:

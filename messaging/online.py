@@ -17,6 +17,7 @@ from django.conf import settings
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from accounts import valkey
 from accounts.wire.refusals import StorageUnavailable
 from messaging import hints
 from messaging.pauses import about
@@ -161,6 +162,13 @@ class Online:
                 return cast("list[Any]", await self._redis.eval(script, len(keys), *keys, *arguments))
         except FAULTS as failure:
             raise StorageUnavailable from failure
+
+
+def connected_devices(user_id: UUID) -> frozenset[int]:
+    """The person's devices with a live socket, for the synchronous road. Raises StorageUnavailable."""
+    with valkey.required() as store:
+        found = cast("list[Any]", store.eval(LOOK, 1, _key(user_id)))
+    return _whereabouts(*found[0]).devices
 
 
 def _key(user_id: UUID) -> str:

@@ -11,8 +11,9 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations.allocation import Newest
 from conversations.catching_up import ask_stores_with
 from conversations.models import Member
+from devices import connected
 from devices.signals import Reason, account_deleted, device_changed, prekeys_low, registration_stopped
-from messaging import close_codes, hints, runtime
+from messaging import close_codes, hints, online, runtime
 from messaging.envelopes import Close, DevicesChanged, PrekeysLow
 from messaging.store import message_store
 from messaging.store.protocol import StoreUnavailable
@@ -29,6 +30,7 @@ def connect() -> None:
     registration_stopped.connect(on_registration_stopped, dispatch_uid="messaging.registration_stopped")
     account_deleted.connect(on_account_deleted, dispatch_uid="messaging.account_deleted")
     ask_stores_with(newest_entry)
+    connected.ask_with(online.connected_devices)
 
 
 async def newest_entry(conversation_id: UUID, at_least: int) -> Newest:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from accounts.models import User
+from accounts.models import Tombstone, User
 
 
 class Reason(enum.StrEnum):
@@ -45,7 +45,8 @@ View = Callable[..., HttpResponse]
 def deed(permission: str, *, find: Callable[[str], tuple[User, Any] | None]) -> Callable[[Deed], View]:
     """A view of a page of the web admin: POST alone, for those with the permission, with a reason.
 
-    `find` gives whom it concerns and what it is done to. Staff is dealt with by superusers alone, and nobody deals with themselves.
+    `find` gives whom it concerns and what it is done to. Staff is dealt with by superusers alone, nobody deals with themselves,
+    and there is nothing left to do about an account that was deleted.
     """
 
     def view_of(do: Deed) -> View:
@@ -59,6 +60,9 @@ def deed(permission: str, *, find: Callable[[str], tuple[User, Any] | None]) -> 
             user, target = found
             if not may_be_dealt_with(request, user):
                 raise PermissionDenied
+            if Tombstone.objects.filter(pk=user.pk).exists():
+                messages.error(request, "This account was deleted.")
+                return back_to(user)
             reason = _reason(request)
             if reason is None:
                 messages.error(request, "Choose a reason.")

@@ -127,7 +127,7 @@ class DeviceAdmin(Page[Device]):
             return {}
         user, shown = found
         return {
-            "overview": overviews([shown])[0],
+            "overview": overviews(user.pk, [shown])[0],
             "sessions": usable_pairs(shown.pk),
             "reasons": list(Reason),
             "may_act": may_be_dealt_with(request, user),

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from accounts import second_factor
 from accounts.admin.audit_log import name_people, told
 from accounts.admin.people import PeopleAdmin
-from accounts.models import SecurityEvent, User
+from accounts.models import SecurityEvent, Tombstone, User
 from accounts.security_events import Kind, note, words
 from devices.admin.acting import Reason, deed, may_be_dealt_with, person
 from devices.models import Device
@@ -100,12 +100,13 @@ class PeopleWithDevicesAdmin(PeopleAdmin):
         user = found[0]
         return {
             "person": user,
-            "holdings": overviews(Device.objects.filter(user=user).order_by("-active", "device_number", "pk"))
+            "holdings": overviews(user.pk, Device.objects.filter(user=user).order_by("-active", "device_number", "pk"))
             if request.user.has_perm("devices.view_device")
             else None,
             "events": _events_of(user),
             "reasons": list(Reason),
             "may_act": may_be_dealt_with(request, user),
+            "tombstone": Tombstone.objects.filter(pk=user.pk).first(),
             "has_second_step": user.is_staff and second_factor.is_set_up(user),
         }
 

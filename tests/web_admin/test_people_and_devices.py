@@ -1,14 +1,17 @@
 """What staff finds, what it sees of it, and what it does."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
 
+from accounts import valkey
 from accounts.models import SecurityEvent, User
 from devices.models import Device, OneTimePrekey
 from devices.public_keys import fingerprint
 from devices.signals import prekeys_low
+from messaging import online
 from tests.cast import Installation, b64
 from tests.web_admin.staff import Staff, device_page, person_page
 
@@ -155,6 +158,30 @@ def test_what_is_not_there_is_not_dealt_with(superuser: Staff, unknown: str) -> 
         assert superuser.do(device_page(unknown, deed), reason="abuse") == 404
     assert superuser.status(person_page(unknown)) in (302, 404)
     assert superuser.status(device_page(unknown)) in (302, 404)
+
+
+def test_a_person_is_seen_with_the_sockets_that_are_open(
+    support: Staff, alice_phone: Installation, bob_phone: Installation, settings: Any
+) -> None:
+    key = online._key(UUID(alice_phone.user_id))
+    valkey.client().eval(online.TOUCH, 1, key, 32, f"{alice_phone.device_id}:7", online.LASTS_SECONDS, 60)
+    assert ">open<" in support.see(person_page(alice_phone.user_id))
+    assert "socket is open" in support.see(device_page(alice_phone.device_id))
+    assert ">open<" not in support.see(person_page(bob_phone.user_id))
+    settings.REDIS_URL = "unix:///nowhere.sock"
+    assert ">?<" in support.see(person_page(alice_phone.user_id))
+
+
+def test_of_a_deleted_account_nothing_is_left_to_see_or_to_do(superuser: Staff, alice_phone: Installation) -> None:
+    assert alice_phone.http.delete("account").status in (200, 202, 204)
+    page = superuser.see(person_page(alice_phone.user_id))
+    assert "was deleted on" in page
+    for deed in ("unblock", "block", "reveal-number"):
+        assert superuser.do(person_page(alice_phone.user_id, deed), reason="owner") == 302
+    assert not User.objects.get(pk=alice_phone.user_id).is_active
+    assert not SecurityEvent.objects.filter(kind__in=["unblocked", "blocked", "number_revealed"]).exists()
+    assert found(superuser, alice_phone.phone_number) is None
+    superuser.see(PEOPLE)
 
 
 def test_codes_are_switched_off_and_on(security: Staff, anyone: Any) -> None:
