@@ -12,7 +12,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Router
 
-from accounts import otp, people
+from accounts import otp, people, profiles
 from accounts.addresses import client_address
 from accounts.phones import require_phone_number
 from accounts.schemas import (
@@ -101,4 +101,4 @@ def look_up(request: UserRequest, body: Annotated[Lookup, JsonBody()]) -> FoundA
 @router.get("/users/{user_id}", response=UserOut, tags=["People"])
 def get_user(request: UserRequest, user_id: Uuid) -> UserOut:
     """Somebody's public profile."""
-    return show_user(people.access_user(user_id))
+    return profiles.public_side(user_id)

@@ -9,8 +9,10 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts.checks import codes_are_not_printed, codes_can_be_sent  # noqa: PLC0415  (they need models, which are not there before)
+        from accounts import profiles  # noqa: PLC0415  (they need models, which are not there before)
+        from accounts.checks import codes_are_not_printed, codes_can_be_sent  # noqa: PLC0415
 
+        profiles.connect()
         checks.register(codes_can_be_sent)
         checks.register(codes_are_not_printed, deploy=True)
         connection_created.connect(refuse_connections, dispatch_uid="accounts.lineage")

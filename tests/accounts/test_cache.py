@@ -256,6 +256,20 @@ def test_a_session_is_read_from_the_cache_and_ends_when_it_is_ended(valkey: Valk
 
 
 @in_postgresql
+def test_a_public_profile_is_read_once_and_changes_at_once(valkey: ValkeyServer) -> None:
+    alice, bob = Installation(name="Alice's phone").register(), Installation(name="Bob's phone").register()
+    theirs = f"users/{alice.user_id}"
+    alice.http.patch("profile", {"display_name": "Alice"})
+    before = cache.tallies.hits["profiles"]
+    assert [bob.http.get(theirs).body["display_name"] for _ in range(3)] == ["Alice"] * 3
+    assert cache.tallies.hits["profiles"] == before + 2
+    alice.http.patch("profile", {"display_name": "Alice of Wonderland", "avatar": None})
+    assert bob.http.get(theirs).body == {"user_id": alice.user_id, "display_name": "Alice of Wonderland"}
+    assert alice.http.delete("account").status == 200
+    assert bob.http.get(theirs).status == 404
+
+
+@in_postgresql
 def test_after_flushall_everybody_goes_on(valkey: ValkeyServer) -> None:
     """Tokens, devices, keys and limits: nobody is signed out, and whoever was at it begins with a new code."""
     alice = Installation(name="Alice's phone").register()
