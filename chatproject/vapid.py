@@ -1,6 +1,7 @@
 """The server's key for web push (VAPID, RFC 8292): a point of P-256, written as browsers want it, in base64url without padding."""
 
 import base64
+import re
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -8,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.exceptions import ImproperlyConfigured
 
 KEY_BYTES = 32
+_WRITTEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def new_private_key() -> str:
@@ -19,10 +21,10 @@ def new_private_key() -> str:
 def public_key(private_key: str) -> str:
     """What browsers are given as `applicationServerKey`. Raises ImproperlyConfigured for what is no key."""
     try:
-        raw = base64.urlsafe_b64decode(private_key + "=" * (-len(private_key) % 4))
-        if len(raw) != KEY_BYTES:
+        if not _WRITTEN.fullmatch(private_key):
             raise ValueError
-        point = ec.derive_private_key(int.from_bytes(raw, "big"), ec.SECP256R1()).public_key()
+        number = int.from_bytes(base64.urlsafe_b64decode(private_key + "="), "big")
+        point = ec.derive_private_key(number, ec.SECP256R1()).public_key()
     except ValueError as failure:
         raise ImproperlyConfigured("VAPID_PRIVATE_KEY must be a key that `manage.py vapid_key` has made.") from failure
     return _write(point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))

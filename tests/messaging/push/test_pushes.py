@@ -10,14 +10,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
+from redis import asyncio as aioredis
 
 from accounts import preferences
 from chatproject import vapid
 from conversations.models import Member
 from devices.models import Device, PushToken
-from messaging import runtime
+from messaging import hints, runtime
 from messaging.counts import counts
-from messaging.envelopes import Mailbox
 from messaging.push import guarded_http, pusher
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
@@ -202,18 +202,50 @@ async def test_what_is_not_urgent_and_what_is_no_message_wakes_nobody(
         await until(lambda: counts.pushes == {"sent": 1})
 
 
-async def test_a_call_wakes_at_once_and_is_soon_over(
-    service: PushService, subscribed: Subscription, connect: Connect, bob_phone: Installation, alice_and_bob: UUID
+async def test_an_offer_wakes_at_once_is_soon_over_and_nothing_else_of_a_call_wakes(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
 ) -> None:
-    pushing = (await runtime.running()).pusher
-    bob = Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id))
-    pushing.call(alice_and_bob, [bob])
-    await until(lambda: len(service.pushed) == 1)
-    assert (service.pushed[0].headers["ttl"], service.pushed[0].headers["topic"]) == ("45", "call")
-    assert json.loads(subscribed.read(service.pushed[0])) == {"wake": True}
-    async with connect(bob_phone):
-        pushing.call(alice_and_bob, [bob])
-    assert len(service.pushed) == 1
+    call = {"type": "call", "conversation_id": str(alice_and_bob), "body": "c2Rw"}
+    async with connect(alice_phone) as alice:
+        assert (await alice.ask(call | {"signal": "candidate"}))["error_code"] == "NOT_FOUND"
+        assert (await alice.ask(call | {"signal": "offer"}))["error_code"] == "NOT_FOUND"
+        await until(lambda: counts.pushes == {"sent": 1})
+        async with connect(bob_phone) as bob:
+            await alice.say(call | {"signal": "offer"})
+            await bob.expect("call")
+    [pushed] = service.pushed
+    assert (pushed.headers["ttl"], pushed.headers["topic"]) == ("45", "call")
+    assert json.loads(subscribed.read(pushed)) == {"wake": True}
+
+
+async def test_a_socket_of_a_process_that_died_silences_nobody_for_long(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process has Bob's socket: what it would subscribe to is subscribed. It takes nothing, and dies."""
+    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.5)
+    group = hints.layer()._name(hints.device_group(int(bob_phone.device_id)))
+    async with aioredis.Redis.from_url(settings.REDIS_URL) as valkey:
+        other_process = valkey.pubsub()
+        await other_process.subscribe(group)
+        async with connect(alice_phone) as alice:
+            await alice.ask(message(alice_and_bob, [bob_phone]))
+            pushing = (await runtime.running()).pusher
+            await until(lambda: len(pushing._watched) == 1)
+            assert service.pushed == []
+            await other_process.aclose()  # type: ignore[no-untyped-call]
+            await until(lambda: len(service.pushed) == 1)
 
 
 async def test_a_subscription_that_is_gone_is_removed(
