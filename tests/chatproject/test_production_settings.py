@@ -16,6 +16,7 @@ def good_settings() -> dict[str, str]:
     return {name: secrets.token_urlsafe(48) for name in names} | {
         "TOKEN_KEYS": f"k1:{secrets.token_urlsafe(48)}",
         "ALLOWED_HOSTS": "chat.example.org",
+        "SMS_URL": "clicksend://user:password@{to}",
         "PATH": os.environ["PATH"],
     }
 

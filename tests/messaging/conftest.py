@@ -24,8 +24,10 @@ def unlimited(settings: Any) -> None:
 
 
 @pytest.fixture
-async def server(transactional_db: None, services: None, hot_road: None) -> AsyncIterator[str]:
+async def server(transactional_db: None, services: None, hot_road: None, settings: Any) -> AsyncIterator[str]:
     """The URL of a running server, ws://…"""
+    # All tests of a run come from one address.
+    settings.LIMITS = settings.LIMITS | {"OTP_PER_IP_HOUR": [0]}
     from chatproject.asgi import application  # noqa: PLC0415  (not before pytest-django has set Django up)
     from chatproject.serve import DeviceProtocol  # noqa: PLC0415
 
