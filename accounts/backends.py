@@ -11,6 +11,7 @@ from accounts.addresses import client_address, counted_as
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.models import User
 from accounts.phones import hash_phone
+from accounts.security_events import Kind, note
 from accounts.wire.refusals import RateLimited, StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -24,15 +25,20 @@ class PhoneBackend(ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **credentials: Any
     ) -> User | None:
-        """The member of staff, or None. Raises PermissionDenied after too many tries from one address or for one number."""
+        """The member of staff, or None, which is on record. Raises PermissionDenied after too many tries from one address or for one number."""
         if username is None or password is None:
             return None
         phone_hash = hash_phone("".join(username.split()))
-        _count_try(client_address(request) if request else "", phone_hash)
+        address = client_address(request) if request else ""
+        _count_try(address, phone_hash)
         user = User.objects.filter(phone_hash=phone_hash).first()
         # Somebody without a password checks as slowly as anybody.
         is_right = (user or User(password="")).check_password(password)
-        return user if is_right and user is not None and user.is_active and user.is_staff else None
+        if is_right and user is not None and user.is_active and user.is_staff:
+            return user
+        # Not of tries that are too many: whoever goes on trying fills no table.
+        note(Kind.STAFF_LOGIN_REFUSED, user_id=user.pk if user else None, address=address)
+        return None
 
 
 def _count_try(address: str, phone_hash: bytes) -> None:

@@ -12,8 +12,6 @@ from django.http import HttpRequest
 from accounts import security_events
 from accounts.addresses import client_address
 from accounts.derivation import keyed_hash
-from accounts.models import User
-from accounts.phones import hash_phone
 from accounts.security_events import Fact, Kind
 from devices.models import Device
 
@@ -42,16 +40,6 @@ def record(request: HttpRequest, kind: Kind, status: int) -> None:
         device_id=device_id,
         address=client_address(request),
         facts={"page": match.url_name, "method": request.method, "status": status} | query,
-    )
-
-
-def record_refused_login(request: HttpRequest) -> None:
-    """Somebody did not know the password of this number."""
-    number = "".join(request.POST.get("username", "").split())[:40]
-    security_events.note(
-        Kind.STAFF_LOGIN_REFUSED,
-        user_id=User.objects.filter(phone_hash=hash_phone(number)).values_list("pk", flat=True).first(),
-        address=client_address(request),
     )
 
 

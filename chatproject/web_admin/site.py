@@ -72,21 +72,14 @@ class WaypostAdminSite(UnfoldAdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Phone number and password; further steps follow."""
         response = super().login(request, extra_context)
-        if request.method == "POST":
-            self._record_login(request, is_right=response.status_code == 302)
+        if request.method == "POST" and response.status_code == 302:
+            audit.record(request, Kind.STAFF_LOGIN, 302)
         return response
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The session is over."""
         audit.record(request, Kind.STAFF_LOGOUT, 200)
         return super().logout(request, extra_context)
-
-    @staticmethod
-    def _record_login(request: HttpRequest, *, is_right: bool) -> None:
-        if is_right:
-            audit.record(request, Kind.STAFF_LOGIN, 302)
-        else:
-            audit.record_refused_login(request)
 
     def _page(self, view: Callable[..., HttpResponse]) -> View:
         def with_context(request: HttpRequest) -> HttpResponse:

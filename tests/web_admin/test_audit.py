@@ -80,6 +80,12 @@ def test_a_refused_login_of_a_number_that_nobody_has_does_not_keep_it() -> None:
     assert (event.user_id, event.facts) == (None, {})
 
 
+def test_whoever_goes_on_trying_fills_no_table() -> None:
+    for _ in range(14):
+        any_browser().post("/admin/login/", {"username": "+66811111111", "password": "wrong"})
+    assert SecurityEvent.objects.count() == 10
+
+
 def test_the_record_holds_no_number_no_code_and_no_password(superuser: Staff, alice_phone: Installation) -> None:
     _, codes = set_up_app(superuser.user)
     superuser.do("/admin/second-step/", code=codes[0])
