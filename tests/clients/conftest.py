@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,12 @@ from tests.clients.people import ALICE, BOB, Phone
 from tests.messaging.conftest import server
 
 __all__ = ["server"]
+
+
+@pytest.fixture(autouse=True)
+def _many_from_one_address(settings: Any) -> None:
+    """The clients of all these tests call from one address, within the hour."""
+    settings.LIMITS = settings.LIMITS | {"OTP_PER_IP_HOUR": [0]}
 
 
 @pytest.fixture
