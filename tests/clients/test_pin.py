@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import termios
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from django.conf import settings as django_settings
 from waypost_client import Client, Refused, cli, lines
 from waypost_client.codes import from_file
+from waypost_client.console import unseen
 from waypost_client.events import DevicesChanged
 from waypost_client.pin import PinStatus
 from waypost_client.pin_commands import describe
@@ -58,14 +61,14 @@ async def test_a_second_device_needs_the_pin_that_the_first_has_set(register: Re
         assert refused.value.code == "REGISTRATION_LOCKED"
         assert "Give the account's PIN with --pin. 4 tries are left." in cli.explain(refused.value)
 
-        async def asked() -> str:
-            return PIN
+        async def asked(left: int | None) -> str:
+            return PIN if left is not None else "0000"
 
         await register("laptop", pin=asked)
         await client.pin.remove(PIN)
         assert not (await client.pin.status()).has_pin
 
-        async def never_asked() -> str:
+        async def never_asked(left: int | None) -> str:
             raise AssertionError
 
         await register("tablet", pin=never_asked)
@@ -115,3 +118,17 @@ def test_a_person_is_warned_of_whoever_tries_to_be_them() -> None:
     assert told[2] is None
     assert "did not know your PIN, and was not let in" in str(told[0])
     assert "device 1001 was signed out" in str(told[1])
+
+
+def test_what_is_typed_in_secret_does_not_appear_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0), open(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+
+        def is_echoed() -> bool:
+            return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+        assert is_echoed()
+        with unseen():
+            assert not is_echoed()
+        assert is_echoed()

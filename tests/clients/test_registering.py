@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from waypost_client import Client, Refused, cli
 
-from tests.cast import any_phone_number, last_code, messages_to
+from tests.cast import Installation, any_phone_number, last_code, messages_to
 from tests.messaging.conftest import server  # noqa: F401  (a fixture)
 from tests.waiting import until
 
@@ -123,3 +124,33 @@ async def test_a_program_that_wants_no_second_try_is_refused_at_the_first(regist
     with pytest.raises(Refused) as refused:
         await Client.register(registering.url, registering.number, never_right, state=registering.state, name="a phone")
     assert (refused.value.code, refused.value.facts["attempts_remaining"]) == ("INVALID_OTP", 4)
+
+
+def lock_account(number: str) -> None:
+    """The number's account gets a PIN and the registration lock; what was texted until now is forgotten."""
+    phone = Installation(phone_number=number).register()
+    assert phone.http.put("auth/pin", {"pin": "2580", "registration_lock": True}).status == 200
+    Path(settings.SMS_URL.removeprefix("file://")).write_text("")
+
+
+async def test_the_pin_of_a_locked_account_is_asked_for_until_it_is_right(
+    registering: Registering, keyboard: Keyboard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await sync_to_async(lock_account)(registering.number)
+    ending, code = await registering.texted()
+    keyboard.type(code, "0000", "2580")
+    assert await ending == 0
+    told = capfd.readouterr()
+    assert "This is not the PIN. 4 tries are left. The account's PIN: " in told.err
+    assert "Registered this computer" in told.out
+
+
+async def test_whoever_does_not_know_the_pin_is_told_of_the_lock(
+    registering: Registering, keyboard: Keyboard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await sync_to_async(lock_account)(registering.number)
+    ending, code = await registering.texted()
+    keyboard.type(code, "0000")
+    keyboard.keys.close()
+    assert await ending == 1
+    assert capfd.readouterr().err.endswith("Give the account's PIN with --pin. 4 tries are left.\n")

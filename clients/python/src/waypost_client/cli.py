@@ -210,7 +210,9 @@ def _sources(options: Options) -> tuple[CodeSource, PinSource | None]:
             prompt("A code has six digits: ")
         raise NoCode
 
-    async def ask_pin() -> str | None:
+    async def ask_pin(left: int | None) -> str | None:
+        if left is not None:
+            prompt(f"This is not the PIN. {left} {'tries are' if left > 1 else 'try is'} left. ")
         prompt("The account's PIN: ")
         with unseen():
             return await anext(typed, None)

@@ -11,8 +11,8 @@ import msgspec
 from .errors import NoCode
 
 CodeSource = Callable[[], Awaitable[str]]
-# Awaited only when the account wants a PIN; None: nobody knows it.
-PinSource = Callable[[], Awaitable[str | None]]
+# Awaited only when the account wants a PIN, with the tries that are left if the one before was wrong; None: nobody knows it.
+PinSource = Callable[[int | None], Awaitable[str | None]]
 # Told that the code was wrong, and how many tries are left, before the source is asked again.
 Mistyped = Callable[[int], None]
 PATIENCE = 60.0

@@ -18,6 +18,27 @@ class _Proof(Value, frozen=True, kw_only=True):
     requires_pin: bool = False
 
 
+class _Pins:
+    """The PIN, from whoever knows it."""
+
+    def __init__(self, source: str | PinSource | None) -> None:
+        self.given = source if isinstance(source, str) else None
+        self._ask = source if callable(source) else None
+
+    async def first(self) -> str | None:
+        return await self._ask(None) if self._ask else self.given
+
+    async def another(self, refusal: Refused, before: str | None) -> str:
+        """The next one to try. Raises the refusal when it is about something else, or when there is no other, or no try left."""
+        left = refusal.facts.get("attempts_remaining")
+        if refusal.code != "REGISTRATION_LOCKED" or not left or self._ask is None:
+            raise refusal
+        pin = await self._ask(left if before else None)
+        if not pin:
+            raise refusal
+        return pin
+
+
 async def register_device(
     folder: Path,
     *,
@@ -37,9 +58,15 @@ async def register_device(
         api = Api(state, server, ServerClock(state))
         try:
             proof = await _prove_number(api, phone, code_source, mistyped)
-            if callable(pin):
-                pin = await pin() if proof.requires_pin else None
-            await _register(state, api, proof.registration_token, name=name, platform=platform, pin=pin, unlink=unlink)
+            pins = _Pins(pin)
+            known = await pins.first() if proof.requires_pin else pins.given
+            while True:
+                try:
+                    return await _register(
+                        state, api, proof.registration_token, name=name, platform=platform, pin=known, unlink=unlink
+                    )
+                except Refused as refusal:
+                    known = await pins.another(refusal, known)
         finally:
             await api.close()
     finally:
