@@ -226,7 +226,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._heed(hint.close, self._session)
             return
         if hint.envelopes:
-            self._delivery.offer(hint.envelopes)
+            self._delivery.hinted(hint.envelopes)
         if hint.look:
             self._delivery.look()
         if hint.except_device != self._session.device_id:

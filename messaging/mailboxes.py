@@ -98,8 +98,15 @@ class Delivery:
             self._subscribed.set()
             self._dirty.set()
 
+    def hinted(self, envelopes: Sequence[Envelope]) -> None:
+        """Envelopes that came with a hint. Until the backlog is sent, the first one of a stay waits for its turn in it: an earlier stay comes first."""
+        if not self._emptied and any(envelope.start for envelope in envelopes):
+            self._dirty.set()
+        else:
+            self.offer(envelopes)
+
     def offer(self, envelopes: Iterable[Envelope]) -> None:
-        """Envelopes that came with a hint: sent at once while the window has room, else read later."""
+        """Sent at once while the window has room, else read later."""
         taken: list[Envelope] = []
         for envelope in envelopes:
             if not self._took(envelope, taken):

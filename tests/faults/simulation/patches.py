@@ -18,7 +18,7 @@ from accounts.clocks import ClockGuard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import log
 from devices.current import CurrentDevice
-from messaging import handshakes, hints, online, probing, store
+from messaging import handshakes, hints, online, probing, runtime, store
 from messaging.frames import MSGPACK
 from messaging.handshakes import Handshake
 from tests.faults.simulation.time_of_its_own import SimulatedLoop
@@ -177,6 +177,8 @@ def installed(world: "Surroundings", seed: int, found: list[str], scales: dict[A
             enter(patch.object(postgresql, "silent", _SaidInEachProcess()))
             enter(_lineage_of_each_process())
             enter(patch.object(probing, "Connections", world.pool))
+            # Nobody is woken: pushes leave through threads, and promise nothing.
+            enter(patch.object(runtime, "configured_gateways", dict))
             # Presence is promised to nobody; its Redis is away in every story.
             enter(patch.object(online.Online, "_ask", _nobody_answers))
             enter(patch.object(probing.StoreProbes, "_ask_redis", lambda _: world.ask_redis()))
