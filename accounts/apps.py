@@ -10,9 +10,8 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import profiles  # noqa: PLC0415  (they need models, which are not there before)
-        from accounts.checks import codes_are_not_printed, codes_can_be_sent  # noqa: PLC0415
+        from accounts.checks import codes_can_be_sent  # noqa: PLC0415
 
         profiles.connect()
         checks.register(codes_can_be_sent)
-        checks.register(codes_are_not_printed, deploy=True)
         connection_created.connect(refuse_connections, dispatch_uid="accounts.lineage")

@@ -16,7 +16,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (model
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.urls import path  # noqa: E402
 
-from accounts.checks import require_well_configured  # noqa: E402
+from accounts.checks import require_well_configured, warn_of_codes_for_nobody  # noqa: E402
 from chatproject import metrics  # noqa: E402
 from chatproject.bodies import limited_bodies  # noqa: E402
 from chatproject.punctual import in_time  # noqa: E402
@@ -56,6 +56,7 @@ async def live(receive: Any, send: Any) -> None:
         if message["type"] == "lifespan.startup":
             try:
                 await asyncio.to_thread(require_well_configured)
+                warn_of_codes_for_nobody()
                 await runtime.running()
             except ImproperlyConfigured as failure:
                 await send({"type": "lifespan.startup.failed", "message": str(failure)})

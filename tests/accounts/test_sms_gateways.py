@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
 
 from accounts import deliveries, otp, sms, valkey
-from accounts.checks import codes_are_not_printed, codes_can_be_sent
+from accounts.checks import codes_can_be_sent, warn_of_codes_for_nobody
 from accounts.counts import counts
 from accounts.models import CodeDay
 from accounts.wire.refusals import StorageUnavailable
@@ -184,8 +184,14 @@ async def test_nothing_is_served_that_cannot_send_codes(settings: Any) -> None:
     assert "SMS_URL" in said[0]["message"]
 
 
-def test_a_server_for_the_world_is_warned_of_codes_that_reach_nobody(settings: Any) -> None:
+def test_a_server_for_the_world_is_warned_of_codes_that_reach_nobody(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.SMS_URL = "console://"
-    assert [warning.id for warning in codes_are_not_printed()] == ["accounts.W001"]
-    settings.SMS_URL = "twilio://AC:x@1/{to}"
-    assert codes_are_not_printed() == []
+    warn_of_codes_for_nobody()
+    settings.IN_PRODUCTION, settings.SMS_URL = True, "twilio://AC:x@1/{to}"
+    warn_of_codes_for_nobody()
+    assert caplog.text == ""
+    settings.SMS_URL = "console://"
+    warn_of_codes_for_nobody()
+    assert "SMS_URL sends codes to nobody's telephone" in caplog.text
