@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 
@@ -24,6 +25,8 @@ class Page(ModelAdmin, Generic[Shown]):  # type: ignore[type-arg]  # unfold's is
     # Pages are turned without counting what a large table has.
     paginator = InfinitePaginator
     list_filter_sheet = True
+    # To count what each filter would find is to read the whole table.
+    show_facets = ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nothing is made here."""

@@ -1,5 +1,6 @@
 """The page of numbers about one-time codes: what was sent and what was typed in, by day and country, and the switch that stops sending."""
 
+from collections import Counter
 from typing import Any
 
 from django.contrib import messages
@@ -10,7 +11,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from accounts import code_days, security_events, switches
+from accounts.counts import counts
 from accounts.security_events import Kind
+from chatproject.metrics import others_numbers
 
 OTP_STATISTICS = "otp_statistics"
 DAYS = 14
@@ -27,8 +30,19 @@ def view(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         "days": code_days.by_day(DAYS),
         "today": code_days.today(),
         "is_off": switches.is_off(switches.Name.CODES),
+        "refused": _refused(),
     }
     return TemplateResponse(request, "web_admin/otp_statistics.html", context | facts)
+
+
+def _refused() -> list[tuple[str, int]]:
+    """How often, by reason, since the web processes of this machine began; with it what gateways did not take, and wrong codes."""
+    tally: Counter[str] = Counter()
+    for numbers in [counts, *(other.accounts for other in others_numbers().values())]:
+        tally.update(numbers.codes_refused)
+        tally.update({f"gateway: {reason}": count for reason, count in numbers.sms_failures.items()})
+        tally["wrong codes"] += numbers.codes_wrong
+    return [(reason, count) for reason, count in tally.most_common() if count]
 
 
 def _switch(request: HttpRequest) -> HttpResponse:

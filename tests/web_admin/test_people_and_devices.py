@@ -1,5 +1,6 @@
 """What staff finds, what it sees of it, and what it does."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -194,10 +195,15 @@ def test_codes_are_switched_off_and_on(security: Staff, anyone: Any) -> None:
     assert kinds == ["codes_switched_off", "codes_switched_on"]
 
 
-def test_codes_are_counted_by_country(security: Staff, alice_phone: Installation) -> None:
+def test_codes_are_counted_by_country_and_refusals_by_reason(
+    security: Staff, alice_phone: Installation, anyone: Any
+) -> None:
+    number = {"phone_number": "+66812345678"}
+    assert [anyone.post("auth/request-otp", number).status for _ in range(2)] == [200, 429]
     page = security.see("/admin/otp-statistics/")
-    assert ">TH<" in page
-    assert ">1<" in page
+    assert re.search(r"<td>TH</td>\s*<td class=\"number\">2</td>\s*<td class=\"number\">1</td>", page)
+    refused = page.partition("<h2>Refused")[2]
+    assert re.search(r"<td>[a-z_ ]+</td><td class=\"number\">[1-9]", refused)
 
 
 def test_first_admin_and_staff_leave_no_password_behind(capsys: pytest.CaptureFixture[str]) -> None:
