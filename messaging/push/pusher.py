@@ -23,7 +23,7 @@ from messaging.pauses import about, end_all, is_set_within
 from messaging.push.choosing import Wake, choose, claim
 from messaging.push.gateway import Gateway, Gone, Knock, Refused, TryAgain
 from messaging.push.lanes import Lanes, Turn, pause_after
-from messaging.push.mail import has_mail
+from messaging.push.mail import left_in
 from messaging.push.waiting import Waiting
 from messaging.store.protocol import MessageStore
 
@@ -106,8 +106,8 @@ class Pusher:
     # --- rounds ----------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """For ever. Outlives the outage of every store."""
-        while True:
+        """For ever, if there is anything to wake by. Outlives the outage of every store."""
+        while self._gateways:
             await is_set_within(self._news, about(IDLE_SECONDS) if not len(self._waiting) else ROUND_SECONDS)
             self._news.clear()
             try:
@@ -139,7 +139,10 @@ class Pusher:
         willing = [wake for wake in due if wake.device_id in chosen.kept and wake.device_id not in chosen.withheld]
         ready = [(wake, chosen.kept[wake.device_id]) for wake in await self._unheard(willing, now)]
         begun = [(wake, kept, *begin) for wake, kept in ready if (begin := self._begin(wake, kept, now)) is not None]
-        claimed = await self._claimed([wake for wake, *_ in begun])
+        try:
+            claimed = await self._claimed([wake for wake, *_ in begun])
+        except Error:
+            claimed = set()
         for wake, kept, knock, turn in begun:
             if wake.device_id in claimed:
                 self._start(wake, kept, knock, turn)
@@ -150,15 +153,17 @@ class Pusher:
 
     async def _unheard(self, wakes: Sequence[Wake], now: float) -> list[Wake]:
         """Those that have no socket, or have one and did not take their mail."""
+        doubtful = [Mailbox(wake.user_id, wake.device_id) for wake in wakes if wake.needs_mail]
+        with_mail = await left_in(self._store, doubtful)
         listening = await hints.listening([wake.device_id for wake in wakes if not wake.needs_mail])
-        unheard = []
         for wake in wakes:
-            if wake.device_id in listening and not wake.needs_mail:
-                if not wake.is_call:
-                    self._watch(wake, now)
-            elif not wake.needs_mail or await has_mail(self._store, Mailbox(wake.user_id, wake.device_id)):
-                unheard.append(wake)
-        return unheard
+            if wake.device_id in listening and not wake.is_call:
+                self._watch(wake, now)
+        return [
+            wake
+            for wake in wakes
+            if wake.device_id in with_mail or not (wake.needs_mail or wake.device_id in listening)
+        ]
 
     def _begin(self, wake: Wake, kept: Kept, now: float) -> tuple[Knock, Turn] | None:
         """What to send and the right to do so now; None: later, or never."""

@@ -170,6 +170,8 @@ def installed(world: "Surroundings", seed: int, found: list[str], scales: dict[A
             )
             enter(patch.object(postgresql, "Connections", world.pool))
             enter(patch.object(store, "_configured", world.store))
+            # Nobody is woken here: a push begins when all that is judged has happened.
+            enter(patch.object(runtime, "configured_gateways", dict))
             enter(patch.object(hints, "layer", world.layer))
             enter(patch.object(handshakes, "check", _check))
             enter(patch.object(log, "_clock", _GuardOfEachProcess()))

@@ -9,6 +9,7 @@ import jwt
 import pytest
 from asgiref.sync import sync_to_async
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.db import OperationalError
 from django.utils import timezone
 from redis import asyncio as aioredis
 
@@ -18,7 +19,7 @@ from conversations.models import Member
 from devices.models import Device, PushToken
 from messaging import hints, runtime
 from messaging.counts import counts
-from messaging.push import guarded_http, pusher
+from messaging.push import choosing, guarded_http, lanes, pusher
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
 from tests.push_service import Pushed, PushService, Subscription
@@ -106,16 +107,24 @@ async def test_whoever_has_a_socket_is_not_woken_nor_are_the_senders_own_devices
     alice_laptop: Installation,
     bob_phone: Installation,
     alice_and_bob: UUID,
+    settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Nor after Redis was emptied: who is connected is nothing it has to remember."""
     monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.2)
     await subscribe(alice_laptop, service, "laptop")
     async with connect(alice_phone) as alice, connect(bob_phone) as bob:
+        await forget_everything(settings.REDIS_URL)
         await alice.ask(message(alice_and_bob, [bob_phone, alice_laptop]))
         await bob.envelopes(1)
         watching = await runtime.running()
         await until(lambda: not watching.pusher._watched and not watching.pusher._waiting)
     assert service.pushed == []
+
+
+async def forget_everything(redis_url: str) -> None:
+    async with aioredis.Redis.from_url(redis_url) as store:
+        await store.flushdb()
 
 
 async def test_a_socket_that_was_dead_is_found_out_and_its_device_woken_after_all(
@@ -313,6 +322,31 @@ async def test_sends_do_not_notice_a_push_service_that_hangs(
             assert answer["type"] == "sent"
         await until(lambda: len(service.pushed) == 1)
         assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
+
+
+async def test_a_postgresql_that_was_away_keeps_no_lane_busy(
+    service: PushService,
+    subscribed: Subscription,
+    connect: Connect,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = 0
+
+    def claim_or_not(device_ids: set[int], *, apart_seconds: float) -> set[int]:
+        nonlocal failures
+        failures += 1
+        if failures <= 3:
+            raise OperationalError
+        return choosing.claim(device_ids, apart_seconds=apart_seconds)
+
+    monkeypatch.setattr(pusher, "claim", claim_or_not)
+    async with connect(alice_phone) as alice:
+        await alice.ask(message(alice_and_bob, [bob_phone]))
+        await until(lambda: counts.pushes == {"sent": 1})
+    assert (await runtime.running()).pusher._lanes.free == lanes.SENDS
 
 
 async def test_signing_out_ends_the_push_token(
