@@ -2,13 +2,16 @@
 PYTHON ?= python3
 LAUNCHER = $(PYTHON) -m chatproject.launcher
 
-.PHONY: run restart test check bench faults faults-full servers
+.PHONY: run restart checkup test check bench faults faults-full servers
 
 run: ## start everything and serve; Ctrl-C stops it. HOST, PORT, WEB_WORKERS, MESSAGES=cassandra
 	@$(LAUNCHER) run
 
 restart: ## the web workers of the running installation anew, one after the other
 	@$(LAUNCHER) restart
+
+checkup: ## a short life in the running installation, and a look at each store
+	@$(LAUNCHER) checkup $(ARGS)
 
 test: ## the tests, on servers of their own: make test ARGS="-k mailbox -x"
 	@$(LAUNCHER) test $(ARGS)

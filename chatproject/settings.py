@@ -182,6 +182,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 SMS_URL: str = env.str("SMS_URL", default="console://")
 # Countries whose numbers are sent codes, each with a daily budget of its own if it has one: "TH,US:500"; "*" is all the others.
 SMS_COUNTRIES: list[str] = env.list("SMS_COUNTRIES", default=["*"])
+# Where `manage.py checkup` finds the server, unless it is told.
+CHECKUP_URL: str = env.str("CHECKUP_URL", default="http://127.0.0.1:8000")
 CODES_ENABLED = env.bool("CODES_ENABLED", default=True)
 ACCESS_TOKEN_SECONDS: int = env.int("ACCESS_TOKEN_SECONDS", default=600)
 # From one refresh to the next, and from signing in to signing in again.
@@ -272,6 +274,8 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "cassandra": {"level": "WARNING"},
+        # The checkup's client would say each call beside the table, and ids with it.
+        "httpx": {"level": "WARNING"},
         # The library says to which number a message did not go; what failed is counted and logged without it.
         "apprise": {"level": "CRITICAL"},
         # Says the path of each request, which has the number with some providers.

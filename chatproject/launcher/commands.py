@@ -30,6 +30,12 @@ COMMANDS = {
     "restart": Command(
         "restart the web workers of the running installation, one after the other", "restart", dev=False
     ),
+    "checkup": Command(
+        "have the running installation checked: a short life lived in it; arguments go to manage.py checkup",
+        "checkup",
+        dev=False,
+        takes_arguments=True,
+    ),
     "accept-restore": Command(
         "after PostgreSQL was restored: go on above what the message store has; arguments go to manage.py accept_restore",
         "accepting",

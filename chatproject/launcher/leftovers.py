@@ -35,6 +35,12 @@ def carrying(variable: str) -> list[int]:
     return [pid for pid in _pids() if pid != os.getpid() and os.fsencode(variable) in _environment(pid)]
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """What the process was started with; nothing when it is gone."""
+    pairs = (os.fsdecode(pair).partition("=") for pair in _environment(pid) if b"=" in pair)
+    return {name: value for name, _, value in pairs}
+
+
 def _pids() -> list[int]:
     return [int(entry.name) for entry in PROC.glob("[0-9]*")]
 

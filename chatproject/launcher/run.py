@@ -58,13 +58,14 @@ def _start(supervisor: Supervisor, workers: int, listener: socket.socket, life: 
     stores = Stores(os.environ)
     secrets = kept_secrets(STATE / "secrets", os.environ)
     supervisor.start(stores.servers)
-    defaults = {"ENVIRONMENT": "development", "METRICS_DIR": str(STATE / "metrics")}
+    url = base_url(listener)
+    defaults = {"ENVIRONMENT": "development", "METRICS_DIR": str(STATE / "metrics"), "CHECKUP_URL": url}
     environment = {**defaults, **os.environ, **stores.open(), **secrets, MARK: str(CHECKOUT)}
     migrate(environment)
     names = [f"web-{number}" for number in range(1, workers + 1)]
     web = [Worker(name, listener, life=life, log=open_log(name), environment=environment) for name in names]
     supervisor.start(web)
-    _welcome(stores, base_url(listener))
+    _welcome(stores, url)
     make_first_admin(environment)
     return web
 
