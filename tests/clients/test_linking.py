@@ -3,13 +3,24 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from waypost_client import Client, DeviceAdded, LinkEnded, NotALinkCode, NotVouched, SignedOut, WrongFingerprint, lines
+from waypost_client import (
+    Client,
+    DeviceAdded,
+    LinkEnded,
+    NotALinkCode,
+    NotVouched,
+    SignedOut,
+    WrongFingerprint,
+    cli,
+    lines,
+)
 from waypost_client import linking as client_linking
 from waypost_client.codes import from_file
 from waypost_client.keys import link_statement, sign
@@ -161,6 +172,38 @@ async def test_the_commands_link_and_end_an_account(
     assert await waypost("delete-account", "--yes", *of_laptop, monkeypatch=monkeypatch) == 0
     assert "Your account was deleted" in capsys.readouterr().out
     assert await waypost("profile", *of_phone, monkeypatch=monkeypatch) == 3
+
+
+@on_a_server
+@pytest.mark.parametrize(("typed", "ends"), [(b"y\n", "Approved: device"), (b"n\n", "Rejected."), (b"", "Rejected.")])
+async def test_link_shows_a_code_and_asks_about_the_fingerprint(
+    register: Register,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: bytes,
+    ends: str,
+) -> None:
+    await register("alice")
+    reading, writing = os.pipe()
+    os.write(writing, typed)
+    os.close(writing)
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", lambda *_: None)
+    with os.fdopen(reading) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        linking = asyncio.create_task(asyncio.to_thread(cli.main, ("link", "--state", str(tmp_path / "alice"))))
+        out = ""
+        while "link_token" not in out:
+            await asyncio.sleep(0.02)
+            out += capsys.readouterr().out
+        claiming = Client.claim(out.splitlines()[-1], state=tmp_path / "x", name="x", show=quiet)
+        if ends == "Rejected.":
+            with pytest.raises(LinkEnded):
+                await claiming
+        else:
+            await claiming
+        assert await linking == 0
+    assert capsys.readouterr().out.startswith(ends)
 
 
 @pytest.mark.parametrize("text", ["", "hello", "{}", '{"v":1}', "https://example.org"])

@@ -265,6 +265,11 @@ def test_links_are_few_an_hour(alice_phone: Installation, settings: Any) -> None
     assert [answer.status for answer in answers] == [201, 201, 429]
 
 
+def test_a_device_is_linked_while_valkey_is_away(alice_phone: Installation, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    assert linked(alice_phone).http.get("profile").status == 200
+
+
 def test_six_devices_are_enough(alice_phone: Installation) -> None:
     waiting = [Linking(alice_phone, alice_phone.beside(f"laptop {number}")).claimed() for number in range(2, 8)]
     approvals = [link.approve() for link in waiting]
