@@ -12,7 +12,7 @@ from django.db.models import Exists, F
 from django.utils import timezone
 
 from accounts.models import Relationship, User
-from accounts.wire.refusals import DeviceLimit, NotFound
+from accounts.wire.refusals import DeviceLimit, InvalidToken, NotFound
 from devices import prekeys, tokens
 from devices.models import Device, Link
 from devices.signals import Reason, announce
@@ -21,8 +21,11 @@ LAST_NUMBER = 127
 
 
 def lock_holder(user_id: UUID) -> User:
-    """The person's row, locked until the transaction ends."""
-    return User.objects.select_for_update(no_key=True).get(pk=user_id)
+    """The person's row, locked until the transaction ends. Raises InvalidToken when the account is gone: whoever asks has lost it meanwhile."""
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if user is None:
+        raise InvalidToken
+    return user
 
 
 def active_devices(user_id: UUID) -> Sequence[Device]:

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 Keep = Callable[[], Awaitable[None]]
 
 TRY_AGAIN = timedelta(seconds=10)
+# Whatever was asked for by a token of the account has been answered by then: nothing that still runs finds its row gone.
+SETTLED_AFTER = timedelta(seconds=10)
 # One that fails for a reason of its own is not to be in the way of others.
 SET_BACK = timedelta(minutes=5)
 PURGED_AT_ONCE = 1000
@@ -59,14 +61,15 @@ def _look_again(tombstone: Tombstone) -> None:
 
 
 async def _leave_postgresql(_store: MessageStore, keep: Keep, tombstone: Tombstone) -> None:
-    """Leave all conversations, so that their members hear of it; then delete every row."""
+    """Leave all conversations, so that their members hear of it; a little later delete every row."""
     last = UUID(int=0)
     while stays := await statements.rows(NEXT_STAYS, [tombstone.user_id, last]):
         for (last,) in stays:
             await keep()
             with contextlib.suppress(StorageUnavailable):
                 await membership.leave_for_good(tombstone.user_id, last)
-    await in_a_thread(_delete_rows, tombstone.user_id)
+    if datetime.now(UTC) >= tombstone.deleted_at + SETTLED_AFTER:
+        await in_a_thread(_delete_rows, tombstone.user_id)
 
 
 def _delete_rows(user_id: UUID) -> None:

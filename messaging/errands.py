@@ -4,6 +4,7 @@ Whoever makes one due wakes the process it is in; all others look now and then, 
 """
 
 import asyncio
+import contextlib
 import logging
 
 from accounts import leases, statements
@@ -47,9 +48,14 @@ async def run_once(store: MessageStore) -> None:
     if lease is None:
         return
     try:
-        lapsed = await in_a_thread(linking.lapse)
-        if lapsed:
-            logger.info("unlinked %d devices that were approved and never came for their tokens", lapsed)
+        with contextlib.suppress(StorageUnavailable):
+            await _lapse()
         await erase_due(store, lease.keep)
     finally:
         await lease.end(finished=True)
+
+
+async def _lapse() -> None:
+    lapsed = await in_a_thread(linking.lapse)
+    if lapsed:
+        logger.info("unlinked %d devices that were approved and never came for their tokens", lapsed)

@@ -40,7 +40,9 @@ on_a_server = pytest.mark.django_db(transaction=True, databases=["default", "mes
 @pytest.fixture
 def register(server: str, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Register:  # noqa: F811
     """`await register("alice")`: makes a profile of that name a device of a new number; `of`: of another profile's."""
-    settings.LIMITS = settings.LIMITS | {"OTP_DELAYS": [0], "OTP_PER_NUMBER_DAY": [0]}
+    settings.LIMITS = settings.LIMITS | {
+        name: [0] for name in ("OTP_DELAYS", "OTP_PER_NUMBER_DAY", "OTP_PER_IP_HOUR", "OTP_PER_NETWORK_HOUR")
+    }
     monkeypatch.setattr(client_linking, "ASK_EVERY", 0.05)
 
     numbers: dict[str, str] = {}

@@ -19,11 +19,12 @@ from django.utils import timezone
 from accounts import chores, tombstones, valkey
 from accounts.models import SecurityEvent, Tombstone, User
 from accounts.security_events import Kind
-from accounts.wire.refusals import NotFound, StorageUnavailable
+from accounts.wire.refusals import InvalidToken, NotFound, StorageUnavailable
 from conversations import founding, membership
 from conversations.changes import Description
 from conversations.founding import NewGroup
 from conversations.models import Conversation, DeviceStart, Gap, Member
+from devices import unlinking
 from devices.models import TokenPair
 from messaging import errands
 from messaging.envelopes import Mailbox
@@ -76,6 +77,13 @@ def an_hour_later(phone: Installation) -> None:
     tombstone.mailboxes = [[one, made - hour_ms, unlinked - hour_ms] for one, made, unlinked in tombstone.mailboxes]
     tombstone.look_at = timezone.now()
     tombstone.save()
+
+
+async def erase(store: MemoryStore, phone: Installation) -> None:
+    """What the errands do some seconds after the deletion."""
+    long_ago = timezone.now() - timedelta(minutes=1)
+    await sync_to_async(Tombstone.objects.filter(pk=phone.user_id).update)(deleted_at=long_ago, look_at=long_ago)
+    await errands.run_once(store)
 
 
 async def group(owner: Installation, *others: Installation) -> UUID:
@@ -187,7 +195,7 @@ async def test_nothing_of_it_is_left_in_postgresql(
         device_id=alice_phone.device_id, conversation_id=both, from_seq=1, to_seq=1, message_id=1, position=1, kept_ms=1
     )
     assert (await sync_to_async(delete)(alice_phone)).status == 200
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     assert await sync_to_async(mentions)(alice_phone) == {
         "SecurityEvent.user_id",
         "Tombstone.user_id",
@@ -251,7 +259,7 @@ async def test_the_others_hear_that_she_has_left_and_no_group_is_without_an_owne
     others = await group(bob_phone, alice_phone)
     alone = await group(alice_phone)
     assert (await sync_to_async(delete)(alice_phone)).status == 200
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     assert await roles(owned) == {bob_phone.user_id: "member", carol_phone.user_id: "owner"}
     assert await roles(plain) == {bob_phone.user_id: "owner"}
     assert await roles(others) == {bob_phone.user_id: "owner"}
@@ -274,7 +282,7 @@ async def test_the_last_admin_of_a_group_without_an_owner_is_followed_by_who_is_
         carol_phone.user_id: "member",
     }
     assert (await sync_to_async(delete)(alice_phone)).status == 200
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     assert await roles(there) == {bob_phone.user_id: "admin", carol_phone.user_id: "member"}
 
 
@@ -291,7 +299,22 @@ async def test_nobody_brings_a_deleted_account_into_a_conversation(
         if is_erased:
             with pytest.raises(NotFound):
                 await founding.open_direct(sender(bob_phone), alice)
-        await errands.run_once(store)
+        await erase(store, alice_phone)
+
+
+async def test_the_row_stays_until_all_that_was_under_way_has_been_answered(
+    store: LostStore, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    there = await group(alice_phone, bob_phone)
+    assert (await sync_to_async(delete)(alice_phone)).status == 200
+    await errands.run_once(store)
+    assert await roles(there) == {bob_phone.user_id: "owner"}
+    assert await User.objects.filter(pk=alice_phone.user_id).aexists()
+    assert (await tombstone_of(alice_phone)).receipts.keys() == {"valkey"}
+    await erase(store, alice_phone)
+    assert not await User.objects.filter(pk=alice_phone.user_id).aexists()
+    with pytest.raises(InvalidToken):
+        await sync_to_async(unlinking.block_user)(UUID(alice_phone.user_id))
 
 
 async def test_mailboxes_are_purged_an_hour_later_and_each_store_has_its_receipt(
@@ -302,7 +325,7 @@ async def test_mailboxes_are_purged_an_hour_later_and_each_store_has_its_receipt
     await store.deposit(Chat().entries(3, *mailboxes, mailbox_of(bob_phone)))
     await sync_to_async(valkey.client().set)(f"test:{alice_phone.user_id}:x", "1")
     assert (await sync_to_async(delete)(alice_phone)).status == 200
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     tombstone = await tombstone_of(alice_phone)
     assert (tombstone.receipts.keys(), tombstone.erased_at) == ({"postgresql", "valkey"}, None)
     assert tombstone.receipts["valkey"]["keys"] >= 1
@@ -339,7 +362,7 @@ async def test_a_conversation_that_somebody_holds_holds_up_that_receipt_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(membership, "leave_for_good", hold)
-        await errands.run_once(store)
+        await erase(store, alice_phone)
     assert (await tombstone_of(alice_phone)).receipts.keys() == {"valkey"}
     assert len(await roles(held)) == 2
     assert await roles(free) == {bob_phone.user_id: "owner"}
@@ -354,7 +377,7 @@ async def test_valkey_that_is_away_holds_up_its_receipt_alone(
 ) -> None:
     assert (await sync_to_async(delete)(alice_phone)).status == 200
     well, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     assert (await tombstone_of(alice_phone)).receipts.keys() == {"postgresql"}
     settings.REDIS_URL = well
     await look_now(alice_phone)
@@ -366,7 +389,7 @@ async def test_an_operator_can_show_the_receipts_until_the_tombstone_goes(
     store: LostStore, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     assert (await sync_to_async(delete)(alice_phone)).status == 200
-    await errands.run_once(store)
+    await erase(store, alice_phone)
     await an_hour_later(alice_phone)
     await errands.run_once(store)
     [shown] = (await shows(alice_phone.user_id)).splitlines()
