@@ -108,6 +108,7 @@ def test_the_account_is_unusable_with_the_answer(alice_phone: Installation, bob_
     laptop = linked(alice_phone)
     assert alice_phone.http.patch("profile", {"display_name": "Alice", "username": "alice"}).status == 200
     former = User.objects.get(pk=alice_phone.user_id)
+    assert bob_phone.http.get(f"users/{alice_phone.user_id}").body["display_name"] == "Alice"
     answer = delete(alice_phone)
     assert answer.status == 200
     assert answer.body.keys() == {"deleted_at", "tombstone_until"}
