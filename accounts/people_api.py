@@ -97,4 +97,4 @@ def delete_relationship(request: UserRequest, user_id: Uuid, body: Annotated[Not
 def _notifications(user_id: UUID) -> NotificationsOut:
     names = (PUSH_ENABLED, PUSH_PREVIEWS, QUIET_HOURS)
     mine = {name: preferences.read(user_id, name) for name in names}
-    return NotificationsOut(**mine, webpush_public_key=getattr(settings, "WEBPUSH_PUBLIC_KEY", "") or None)
+    return NotificationsOut(**mine, webpush_public_key=settings.WEBPUSH_PUBLIC_KEY or None)
