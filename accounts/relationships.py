@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.dispatch import Signal
 from django.utils import timezone
 
-from accounts.models import Relationship, User
+from accounts.models import Relationship, Tombstone, User
 from accounts.people import access_user
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import InvalidRequest, NotFound
@@ -150,9 +150,10 @@ def _stand(user_id: UUID, other_id: UUID, stance: Relationship.Stance) -> Seen:
 
 
 def _lock(user_id: UUID, other_id: UUID) -> None:
-    """Lock both people, in the one order everybody locks people in. Raises NotFound."""
-    both = User.objects.select_for_update(no_key=True).filter(pk__in={user_id, other_id}).order_by("pk")
-    if len(both) != len({user_id, other_id}):
+    """Lock both people, in the one order everybody locks people in. Raises NotFound, also for one whose account is deleted and not yet erased."""
+    pair = {user_id, other_id}
+    both = User.objects.select_for_update(no_key=True).filter(pk__in=pair).order_by("pk")
+    if len(both) != len(pair) or Tombstone.objects.filter(user_id__in=pair).exists():
         raise NotFound
 
 

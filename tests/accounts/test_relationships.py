@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from accounts import preferences, relationships
+from accounts import preferences, relationships, tombstones
 from accounts.models import Preference, Relationship, User
 from accounts.phones import hash_phone
 from accounts.relationships import State
@@ -168,3 +168,12 @@ def test_nothing_is_left_of_a_person_who_is_gone(pair: tuple[UUID, UUID]) -> Non
     assert not Preference.objects.exists()
     with pytest.raises(NotFound):
         relationships.access(bob, alice)
+
+
+def test_a_deleted_account_is_nobody_before_it_is_erased_too(pair: tuple[UUID, UUID], services: None) -> None:
+    alice, bob = pair
+    tombstones.bury(User.objects.get(pk=bob), [])
+    for change in (relationships.befriend, relationships.block, relationships.end, relationships.access):
+        with pytest.raises(NotFound):
+            change(alice, bob)
+    assert not Relationship.objects.exists()
