@@ -217,8 +217,8 @@ def test_a_valkey_that_stands_still_holds_up_a_request_once(number: Number, valk
     process.suspend()
     try:
         began = time.monotonic()
-        assert [number.read() for _ in range(10)] == [1] * 10
-        assert time.monotonic() - began < 2.5, "ten readings wait for one time-out, not for ten"
+        assert [number.read() for _ in range(60)] == [1] * 60
+        assert time.monotonic() - began < 6, "sixty readings wait for a time-out now and then, not for sixty"
     finally:
         process.resume()
 
