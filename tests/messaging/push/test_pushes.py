@@ -1,5 +1,6 @@
 """Bob's phone sleeps; somebody writes to him. A real server, a real push service, real subscriptions."""
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from devices.models import Device, PushToken
 from messaging import hints, runtime
 from messaging.counts import counts
 from messaging.push import choosing, guarded_http, lanes, pusher
+from messaging.push.pusher import Pusher
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
 from tests.push_service import Pushed, PushService, Subscription
@@ -27,6 +29,12 @@ from tests.sockets import message
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
+
+
+def time_passes(pushing: Pusher) -> None:
+    """Whatever waits has waited long enough."""
+    for wake in (*pushing._watched._wakes.values(), *pushing._waiting._wakes.values()):
+        wake.not_before = 0.0
 
 
 async def subscribe(device: Installation, service: PushService, name: str = "phone") -> Subscription:
@@ -87,14 +95,21 @@ async def test_a_burst_wakes_once_and_what_comes_later_once_more_if_it_was_not_f
     alice_phone: Installation,
     bob_phone: Installation,
     alice_and_bob: UUID,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pusher, "APART_SECONDS", 600.0)
+    pushing = (await runtime.running()).pusher
     async with connect(alice_phone) as alice:
         for _ in range(5):
             await alice.ask(message(alice_and_bob, [bob_phone]))
         await until(lambda: len(service.pushed) == 1)
         for _ in range(5):
             await alice.ask(message(alice_and_bob, [bob_phone]))
-        await until(lambda: len(service.pushed) == 2)
+        now = asyncio.get_running_loop().time()
+        await until(lambda: any(wake.not_before > now + 60 for wake in pushing._waiting._wakes.values()))
+        assert counts.pushes == {"sent": 1}
+        await PushToken.objects.aupdate(woken_at=None)
+        time_passes(pushing)
         await until(lambda: counts.pushes == {"sent": 2})
     assert len({len(pushed.body) for pushed in service.pushed}) == 1
 
@@ -108,17 +123,17 @@ async def test_whoever_has_a_socket_is_not_woken_nor_are_the_senders_own_devices
     bob_phone: Installation,
     alice_and_bob: UUID,
     settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nor after Redis was emptied: who is connected is nothing it has to remember."""
-    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.2)
     await subscribe(alice_laptop, service, "laptop")
     async with connect(alice_phone) as alice, connect(bob_phone) as bob:
         await forget_everything(settings.REDIS_URL)
         await alice.ask(message(alice_and_bob, [bob_phone, alice_laptop]))
         await bob.envelopes(1)
-        watching = await runtime.running()
-        await until(lambda: not watching.pusher._watched and not watching.pusher._waiting)
+        pushing = (await runtime.running()).pusher
+        await until(lambda: len(pushing._watched) == 1)
+        time_passes(pushing)
+        await until(lambda: not pushing._watched and not pushing._waiting)
     assert service.pushed == []
 
 
@@ -134,14 +149,16 @@ async def test_a_socket_that_was_dead_is_found_out_and_its_device_woken_after_al
     alice_phone: Installation,
     bob_phone: Installation,
     alice_and_bob: UUID,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.4)
     async with connect(alice_phone) as alice:
         async with connect(bob_phone) as bob:
             await alice.ask(message(alice_and_bob, [bob_phone]))
             await bob.expect("envelope")
-            assert service.pushed == []
+            pushing = (await runtime.running()).pusher
+            await until(lambda: len(pushing._watched) == 1)
+        await until(lambda: not hints.is_listening_here(int(bob_phone.device_id)))
+        assert service.pushed == []
+        time_passes(pushing)
         await until(lambda: len(service.pushed) == 1)
 
 
@@ -152,16 +169,16 @@ async def test_a_device_that_took_its_mail_and_left_is_not_woken(
     alice_phone: Installation,
     bob_phone: Installation,
     alice_and_bob: UUID,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.4)
     async with connect(alice_phone) as alice:
         async with connect(bob_phone) as bob:
             await alice.ask(message(alice_and_bob, [bob_phone]))
             await bob.envelopes(1)
             await alice.expect("receipt")
-        watching = await runtime.running()
-        await until(lambda: not watching.pusher._watched and not watching.pusher._waiting)
+        await until(lambda: not hints.is_listening_here(int(bob_phone.device_id)))
+        pushing = (await runtime.running()).pusher
+        time_passes(pushing)
+        await until(lambda: not pushing._watched and not pushing._waiting)
     assert (service.pushed, counts.pushes) == ([], {})
 
 
@@ -240,10 +257,8 @@ async def test_a_socket_of_a_process_that_died_silences_nobody_for_long(
     bob_phone: Installation,
     alice_and_bob: UUID,
     settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Another process has Bob's socket: what it would subscribe to is subscribed. It takes nothing, and dies."""
-    monkeypatch.setattr(pusher, "WATCH_SECONDS", 0.5)
     group = hints.layer()._name(hints.device_group(int(bob_phone.device_id)))
     async with aioredis.Redis.from_url(settings.REDIS_URL) as valkey:
         other_process = valkey.pubsub()
@@ -254,6 +269,7 @@ async def test_a_socket_of_a_process_that_died_silences_nobody_for_long(
             await until(lambda: len(pushing._watched) == 1)
             assert service.pushed == []
             await other_process.aclose()  # type: ignore[no-untyped-call]
+            time_passes(pushing)
             await until(lambda: len(service.pushed) == 1)
 
 
@@ -367,11 +383,14 @@ async def test_a_device_that_was_blocked_meanwhile_is_not_woken(
     alice_and_bob: UUID,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pusher, "DELAY_SECONDS", 600.0)
     async with connect(alice_phone) as alice:
         await alice.ask(message(alice_and_bob, [bob_phone]))
+        pushing = (await runtime.running()).pusher
+        await until(lambda: len(pushing._waiting) == 1)
         await Device.objects.filter(pk=int(bob_phone.device_id)).aupdate(active=False)
-        watching = await runtime.running()
-        await until(lambda: not watching.pusher._waiting)
+        time_passes(pushing)
+        await until(lambda: not pushing._waiting)
     assert service.pushed == []
 
 
