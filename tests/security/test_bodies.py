@@ -116,7 +116,9 @@ def wrong_calls(operation: Operation, ids: Ids) -> Iterator[Call]:
     for name in operation.parameters:
         for text in PATHS:
             mangled = ids.path(operation.path.replace(f"{{{name}}}", text))
-            yield Call(f"{name}={text[:20]}", operation, mangled, body, query)
+            # Any word may be the key of a setting.
+            allowed = {*REFUSED, 200} if operation.path.endswith("settings/{key}") else REFUSED
+            yield Call(f"{name}={text[:20]}", operation, mangled, body, query, allowed)
     for name in operation.queries:
         for text in QUERIES:
             yield Call(f"?{name}={text[:20]!r}", operation, path, body, query | {name: text})
