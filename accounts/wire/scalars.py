@@ -91,6 +91,10 @@ def exactly(size: int) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+# Composing takes time with the square of the length, and holds up the process: what may be long is not composed at all.
+LONGEST_COMPOSED = 2000
+
+
 def shown_text(value: object) -> object:
     """Text that others see beside their own, in normal form C: not blank, no control characters, nothing that reverses what stands around it."""
     if not isinstance(value, str):
@@ -106,6 +110,8 @@ def shown_lines(value: object) -> object:
 
 
 def _composed(value: str, judged: str) -> str:
+    if len(value) > LONGEST_COMPOSED:
+        raise _refused(kind="text", sentence="is too long")
     if any(char in _BIDI_CONTROLS or char in _INVISIBLE or unicodedata.category(char) in _CONTROLS for char in judged):
         raise _refused(kind="text", sentence="must not contain control characters")
     return unicodedata.normalize("NFC", value)

@@ -1,5 +1,6 @@
 """PINs: setting, checking, changing, removing; and how many guesses anybody gets."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -302,3 +303,11 @@ def test_no_answer_log_or_event_has_a_pin_in_it(alice_phone: Installation, caplo
     told = repr(answers) + caplog.text + repr(list(SecurityEvent.objects.values_list()))
     assert secret not in told
     assert guess not in told
+
+
+def test_what_is_far_too_long_for_a_pin_is_wrong_and_costs_no_more(alice_phone: Installation) -> None:
+    assert alice_phone.http.put("auth/pin", {"pin": "1234"}).status == 200
+    began = time.process_time()
+    refused = alice_phone.http.post("auth/pin/verify", {"pin": "\u0316\u0315" * 4_000})
+    assert time.process_time() - began < 5
+    assert refused.status in (400, 401)

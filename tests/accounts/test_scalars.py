@@ -1,10 +1,12 @@
 """Scalar types: what is one, and what only looks like one."""
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from accounts.wire import scalars
 
@@ -50,3 +52,14 @@ def test_times_are_written_in_utc_with_milliseconds() -> None:
     bangkok = datetime(2025, 11, 21, 17, 15, 2, 123999, timezone(timedelta(hours=7)))
     assert scalars.write_time(bangkok) == "2025-11-21T10:15:02.123Z"
     assert scalars.write_day(date(2025, 11, 21)) == "2025-11-21T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("most", [100, 500])
+def test_what_is_far_too_long_is_not_composed(most: int) -> None:
+    """Two kinds of marks in turn, thousands of them, take a minute to bring into order, and nobody else is served meanwhile."""
+    for shown in (scalars.shown_text, scalars.shown_lines):
+        began = time.process_time()
+        with pytest.raises(PydanticCustomError):
+            shown("a" + "\u0316\u0315" * 30_000)
+        assert time.process_time() - began < 1
+        assert shown("e\u0301" * most) == "\u00e9" * most
