@@ -3,6 +3,7 @@
 The row decides. Emptying Valkey ends no session, and one that was ended is over at once; after a minute at the latest when Valkey did not hear of it.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,17 @@ from accounts.cache import cached, forget
 
 NAME = "sessions"
 SECONDS = 60.0
+# As Django makes them. What a cookie says otherwise is looked for nowhere.
+_KEY = re.compile(r"[a-z0-9]{32}")
 
 
 class SessionStore(db.SessionStore):
     """Django's own, that does not ask PostgreSQL with every request."""
 
     def load(self) -> dict[str, Any]:
+        if not _KEY.fullmatch(self.session_key or ""):
+            self._session_key = None
+            return {}
         try:
             encoded, until = cached(NAME, self.session_key or "", self._read, SECONDS)
         except _NoSession:

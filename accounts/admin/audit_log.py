@@ -32,7 +32,7 @@ class KindFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[SecurityEvent]) -> QuerySet[SecurityEvent]:
         if self.value() == "staff":
             return queryset.filter(actor_id__isnull=False)
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+        return queryset.filter(kind=self.value()) if self.value() in list(Kind) else queryset
 
 
 class NamedEvents(ChangeList):

@@ -52,7 +52,7 @@ def _query(request: HttpRequest) -> dict[str, Fact]:
     facts: dict[str, Fact] = {name: value for name in TOLD if _VALUE.fullmatch(value := request.GET.get(name, ""))}
     if others := sorted(name for name in set(request.GET) - {"q", *TOLD} if _NAME.fullmatch(name)):
         facts["parameters"] = ",".join(others)[:100]
-    if searched := request.GET.get("q") or request.POST.get("q"):
+    if searched := (request.POST if request.method == "POST" else request.GET).get("q"):
         facts["search"] = search_hash(searched)
     return facts
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 
 from accounts import valkey
@@ -14,7 +15,7 @@ from devices.public_keys import fingerprint
 from devices.signals import prekeys_low
 from messaging import online
 from tests.cast import Installation, b64
-from tests.web_admin.staff import Staff, device_page, person_page
+from tests.web_admin.staff import Staff, any_browser, device_page, person_page
 
 pytestmark = pytest.mark.django_db
 
@@ -211,3 +212,25 @@ def test_first_admin_and_staff_leave_no_password_behind(capsys: pytest.CaptureFi
     password = capsys.readouterr().out.split("one-time password ")[1].split()[0]
     events = " ".join(str(event.facts) for event in SecurityEvent.objects.all())
     assert password not in events
+
+
+def test_a_list_is_narrowed_down_by_its_filters_alone(
+    superuser: Staff, security: Staff, support: Staff, alice_phone: Installation
+) -> None:
+    """By any other field staff could find out, letter by letter, what no page shows."""
+    for staff in (support, security, superuser):
+        for lookup in ("password__startswith", "phone_hash__startswith", "devices__identity_key__startswith"):
+            answer = staff.browser.get(PEOPLE, {"q": alice_phone.user_id, lookup: "!"}, follow=True)
+            assert answer.status_code in (400, 403) or "e=1" in answer.request["QUERY_STRING"], (staff, lookup)
+        assert staff.browser.get(DEVICES, {"user__password__startswith": "!"}).status_code in (302, 400, 403)
+
+
+def test_a_cookie_that_is_no_session_is_nobodys(db: None) -> None:
+    browser = any_browser()
+    for cookie in ('"\\000aaaaaaaa"', "a" * 300, "A" * 32, "%00" * 12):
+        browser.cookies[settings.SESSION_COOKIE_NAME] = cookie
+        assert browser.get(PEOPLE).status_code == 302
+
+
+def test_a_kind_that_is_none_finds_all(security: Staff) -> None:
+    assert security.browser.get("/admin/accounts/securityevent/", {"kind": "\0"}).status_code == 200
