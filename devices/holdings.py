@@ -62,6 +62,11 @@ def close_links(user_id: UUID) -> None:
     waiting.update(state=Link.State.EXPIRED, offer=None)
 
 
+def close_link_of(device: Device) -> None:
+    """The device has signed in by itself: whoever holds the secret of the link that once let it in gets no tokens any more."""
+    Link.objects.filter(device_id=device.pk, state=Link.State.APPROVED).update(state=Link.State.EXPIRED, offer=None)
+
+
 def access_own_device(user_id: UUID, device_id: int) -> Device:
     """The device, if the person holds it. Raises NotFound: also for somebody else's."""
     device = Device.objects.filter(user_id=user_id, pk=device_id, active=True).first()

@@ -86,6 +86,7 @@ def _pass_lock(number: str, pin: str | None) -> Passage:
 def _again(device: Device, new: NewDevice) -> Device:
     """With a new identity key the client was installed again: its mailbox is empty and its former keys are gone."""
     is_reinstalled = bytes(device.identity_key) != new.identity_key
+    holdings.close_link_of(device)
     if is_reinstalled:
         if device.is_primary:
             holdings.close_links(device.user_id)

@@ -198,6 +198,17 @@ def test_a_device_that_was_unlinked_before_it_fetched_gets_nothing(link: Linking
     assert states(link) == ("expired", "expired")
 
 
+def test_a_laptop_that_signs_in_by_itself_meanwhile_keeps_its_tokens(link: Linking) -> None:
+    """Whoever has the secret of its claim gets none, and nobody unlinks it for not having fetched them."""
+    link.claimed().approved()
+    link.laptop.register()
+    assert link.fetch().body.keys() == {"link_id", "status", "expires_at"}
+    assert link.laptop.http.get("profile").status == 200
+    Link.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert linking.lapse() == 0
+    assert link.laptop.http.get("profile").status == 200
+
+
 def test_a_block_ends_what_was_approved(link: Linking) -> None:
     link.claimed().approved()
     block_user(UUID(link.phone.user_id))
