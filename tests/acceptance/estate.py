@@ -22,7 +22,8 @@ class Estate:
     def __init__(self, root: Path, layout: str) -> None:
         # The launcher is given the stores' URLs, so it starts none of its own.
         self.house = House(root, "postgresql")
-        self.decides = PostgresServer(root / "decides", durable=False)
+        # It is killed: what it has committed has to be there again, or the workers take it for one that was put back.
+        self.decides = PostgresServer(root / "decides")
         self.keeps = CassandraNode(root / "keeps") if layout == "cassandra" else PostgresServer(root / "keeps")
         self.hints = ValkeyServer(root / "hints")
         self.servers: dict[str, Server] = {POSTGRESQL: self.decides, MESSAGES: self.keeps, REDIS: self.hints}
