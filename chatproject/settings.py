@@ -285,7 +285,7 @@ LOGGING: dict[str, Any] = {
         # uvicorn takes what a client did wrong for an error of the server, the one of bad text with a traceback.
         "uvicorn.error": {"filters": ["no_strangers"]},
         # They would name endpoints, headers and tokens of pushes when they are asked for details.
-        **{library: {"level": "WARNING"} for library in ("httpcore", "hpack", "urllib3", "aiohttp")},
+        **{library: {"level": "WARNING"} for library in ("httpcore", "hpack", "aiohttp")},
         "aioapns": {"level": "CRITICAL"},
         # Whoever names another host is refused; a traceback for each would let strangers fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
