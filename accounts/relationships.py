@@ -90,12 +90,6 @@ def blocked_among(user_id: UUID, others: Collection[UUID]) -> set[UUID]:
     return {other if one == user_id else one for one, other in pairs}
 
 
-def blockers_among(user_id: UUID, others: Collection[UUID]) -> set[UUID]:
-    """Those of the others who block this person: they must not be found by them."""
-    rows = Relationship.objects.filter(user_id__in=others, other_id=user_id, stance=_Stance.BLOCKING)
-    return set(rows.values_list("user_id", flat=True))
-
-
 def access(user_id: UUID, other_id: UUID) -> Seen:
     """How the user stands to the other. Raises NotFound when there is no such person."""
     access_user(other_id)

@@ -71,7 +71,7 @@ def open_link(caller: CurrentDevice) -> Opened:
     _require_primary(caller)
     holdings.require_room(holdings.active_devices(caller.user_id))
     spend(PER_HOUR, str(caller.user_id))
-    token = _secret()
+    token = secrets.token_urlsafe(32)
     link = Link.objects.create(user_id=caller.user_id, token_hash=_hash(token), expires_at=timezone.now() + LASTS)
     return Opened(link.pk, token)
 
@@ -91,7 +91,7 @@ def claim(link_token: str, new: NewDevice) -> Claimed:
     require_valid(new.keys, new.identity_key, "device.")
     if _is_listed(link.user_id, new.device_uuid):
         raise Conflict("This installation is a device already: unlink it first.", field="device.device_uuid")
-    secret = _secret()
+    secret = secrets.token_urlsafe(32)
     untouched = Link.objects.filter(pk=link.pk, state=_State.NEW, expires_at__gt=timezone.now())
     if not untouched.update(state=_State.CLAIMED, claim_hash=_hash(secret), offer=msgspec.json.encode(new)):
         raise Conflict("This link was claimed before.")
@@ -238,10 +238,6 @@ def _require_claimed(link: Link) -> None:
 
 def _is_listed(user_id: UUID, device_uuid: UUID) -> bool:
     return Device.objects.filter(user_id=user_id, device_uuid=device_uuid, active=True).exists()
-
-
-def _secret() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 
 
 def _hash(secret: str) -> bytes:

@@ -4,7 +4,6 @@ A pair is one row. The access token names its row (`jti`), so the row's going en
 expired PostgreSQL's clock says: a process whose own clock is wrong signs nobody out, and lets nobody in.
 """
 
-import base64
 import functools
 import hashlib
 import secrets
@@ -157,7 +156,7 @@ def _next_pair(pair: TokenPair) -> Tokens | None:
 def _give(device: Device, state: TokenPair.State) -> Tokens:
     now, access_lasts = postgresql_now(), timedelta(seconds=settings.ACCESS_TOKEN_SECONDS)
     expires_at = min(now + timedelta(days=settings.REFRESH_TOKEN_DAYS), (device.tokens_since or now) + _line_lasts())
-    secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    secret = secrets.token_urlsafe(32)
     pair = TokenPair.objects.create(
         device=device, state=state, refresh_hash=_hash(secret), created_at=now, refresh_expires_at=expires_at
     )

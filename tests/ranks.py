@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 BATCH = 40
 BATCHES = 6
-# An unfair coin of 3 to 1 would take somebody who asks often a few dozen requests to notice.
+# Up to 5 to 3 is let pass: batches of this size wander that far by themselves.
 LARGEST_EFFECT = 0.25
 
 

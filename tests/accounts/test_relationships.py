@@ -76,8 +76,6 @@ def test_a_block_ends_the_friendship_and_looks_like_being_left(pair: tuple[UUID,
     assert relationships.block(alice, bob).state == State.BLOCKED
     assert states(alice, bob) == (State.BLOCKED, State.NONE)
     assert relationships.is_blocked_between(bob, alice)
-    assert relationships.blockers_among(bob, [alice]) == {alice}
-    assert relationships.blockers_among(alice, [bob]) == set()
     relationships.end(alice, bob)
     assert states(alice, bob) == (State.NONE, State.NONE)
 
