@@ -6,7 +6,7 @@ from dataclasses import dataclass
 # In the network at one time, from one process.
 SENDS = 32
 SENDS_PER_LANE = 6
-# Clients name push services at will. Those that have never taken anything share this part of the sends.
+# Clients name push services at will. Those that have taken nothing, or nothing since they failed, share this part of the sends.
 SENDS_OF_STRANGERS = 12
 REST_SECONDS = 2.0
 LONGEST_REST_SECONDS = 300.0
@@ -23,7 +23,7 @@ class _Lane:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The right to one send. `is_strange`: its lane had never taken anything when it began."""
+    """The right to one send. `is_strange`: its lane had taken nothing, or nothing since it failed, when it began."""
 
     lane: str
     is_strange: bool
@@ -53,7 +53,7 @@ class Lanes:
     def begin(self, name: str) -> Turn:
         """A send begins."""
         if len(self._lanes) >= MOST_LANES:
-            self._lanes = {key: lane for key, lane in self._lanes.items() if lane.sending or lane.has_taken}
+            self._lanes = {key: lane for key, lane in self._lanes.items() if lane.sending}
         lane = self._lanes.setdefault(name, _Lane())
         turn = Turn(name, is_strange=not lane.has_taken)
         lane.sending += 1
@@ -75,6 +75,7 @@ class Lanes:
     def has_failed(self, name: str, now: float, advice: float | None) -> None:
         """It is left alone for a while, longer each time, or for as long as it has said itself."""
         lane = self._lanes[name]
+        lane.has_taken = False
         lane.failures += 1
         lane.rests_until = max(lane.rests_until, now + (pause_after(lane.failures) if advice is None else advice))
 

@@ -62,8 +62,22 @@ def test_lanes_that_strangers_have_made_up_are_forgotten(monkeypatch: pytest.Mon
     monkeypatch.setattr(lanes, "MOST_LANES", 10)
     many = Lanes()
     for number in range(100):
-        many.end(many.begin(f"stranger {number}"))
+        turn = many.begin(f"stranger {number}")
+        many.is_well(turn.lane)
+        many.end(turn)
     assert len(many._lanes) <= 10
+
+
+def test_who_takes_once_and_then_hangs_is_a_stranger_again() -> None:
+    crowd = Lanes()
+    for number in range(lanes.SENDS_OF_STRANGERS + 1):
+        turn = crowd.begin(f"host {number}")
+        crowd.is_well(turn.lane)
+        crowd.has_failed(turn.lane, 0.0, 1.0)
+        crowd.end(turn)
+    for number in range(lanes.SENDS_OF_STRANGERS):
+        crowd.begin(f"host {number}")
+    assert crowd.not_before(f"host {lanes.SENDS_OF_STRANGERS}", 5.0) > 5.0
 
 
 @pytest.mark.parametrize(
