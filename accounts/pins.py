@@ -4,7 +4,7 @@ All checks of an account share the same few tries in any 24 hours. A try is take
 number of guesses at once no more are compared than tries are left, and a process that dies in between has used one up. PostgreSQL's clock counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, NoReturn
 from uuid import UUID
@@ -15,8 +15,9 @@ from django.db import connection, transaction
 from accounts import pin_hashes, security_events
 from accounts.counts import count
 from accounts.limits import Limit, WithoutRedis, spend
-from accounts.models import Pin
+from accounts.models import Pin, User
 from accounts.security_events import Kind
+from accounts.transactions import short_transaction
 from accounts.wire.refusals import NotFound, RateLimited, Unauthorized
 
 # Wrong guesses are counted in PostgreSQL; this keeps one account from having hashes made all the time.
@@ -118,16 +119,32 @@ def verify_pin(user_id: UUID, pin: str | None) -> None:
         raise NotFound(sentence="No PIN is set.")
 
 
-def set_pin(user_id: UUID, pin: str, *, current_pin: str | None, registration_lock: bool | None) -> None:
-    """Afterwards this is the account's PIN, and the lock as said (None: as it was, first off). As `require_pin` for the current one."""
+def set_pin(
+    user_id: UUID,
+    pin: str,
+    *,
+    current_pin: str | None,
+    registration_lock: bool | None,
+    require_right: Callable[[], object],
+) -> None:
+    """Afterwards this is the account's PIN, and the lock as said (None: as it was, first off). As `require_pin` for the current one.
+
+    Where there is no current one, `require_right` raises unless the caller may choose the first, and is asked once more in the transaction that sets it.
+    """
     current = check_pin(user_id, current_pin)
+    if current is None:
+        require_right()
     with pin_hashes.turn():
         secret_hash = pin_hashes.hash_pin(user_id, pin)
     facts = {"secret_hash": secret_hash, "lock": registration_lock, "current": current}
-    if current is None:
-        _write(_SET, user_id, facts, Kind.PIN_SET)
-    else:
+    if current is not None:
         _write(_CHANGE, user_id, facts, Kind.PIN_CHANGED)
+        return
+    with short_transaction():
+        # Whoever changes the ranks of the person's devices locks this row too.
+        User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+        require_right()
+        _write(_SET, user_id, facts, Kind.PIN_SET)
 
 
 def remove_pin(user_id: UUID, current_pin: str | None) -> None:

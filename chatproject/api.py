@@ -6,12 +6,12 @@ from ninja import NinjaAPI
 
 from accounts.api import router as accounts
 from accounts.people_api import router as people
-from accounts.pin_api import router as pins
 from chatproject import errors, openapi
 from conversations.api import router as conversations
 from devices.api import router as devices
 from devices.bearer import bearer
 from devices.link_api import router as linking
+from devices.pin_api import router as pins
 from messaging.api import router as messaging
 
 PREFIX = "/v1"

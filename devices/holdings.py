@@ -12,7 +12,7 @@ from django.db.models import Exists, F
 from django.utils import timezone
 
 from accounts.models import Relationship, User
-from accounts.wire.refusals import DeviceLimit, InvalidToken, NotFound
+from accounts.wire.refusals import DeviceLimit, Forbidden, InvalidToken, NotFound
 from devices import prekeys, tokens
 from devices.models import Device, Link
 from devices.signals import Reason, announce
@@ -42,6 +42,12 @@ def devices_seen_by(caller_id: UUID, user_id: UUID) -> Sequence[Device]:
 def is_primary(device_id: int) -> bool:
     """Whether the device is its holder's primary now."""
     return Device.objects.filter(pk=device_id, active=True, is_primary=True).exists()
+
+
+def require_primary(device_id: int) -> None:
+    """Raise Forbidden unless this is the primary. The rank that counts is today's, not that of the moment the token was checked."""
+    if not is_primary(device_id):
+        raise Forbidden
 
 
 def most_devices() -> int:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
-from accounts.wire.refusals import Conflict, Forbidden, InvalidSignature, NotFound
+from accounts.wire.refusals import Conflict, InvalidSignature, NotFound
 from devices import eras, holdings, prekeys, tokens, xed25519
 from devices.current import CurrentDevice
 from devices.models import Device, Link
@@ -68,7 +68,7 @@ class Fetched:
 
 def open_link(caller: CurrentDevice) -> Opened:
     """A new link of the caller's account. Raises Forbidden for any but the primary, DeviceLimit, RateLimited."""
-    _require_primary(caller)
+    holdings.require_primary(caller.device_id)
     holdings.require_room(holdings.active_devices(caller.user_id))
     spend(PER_HOUR, str(caller.user_id))
     token = secrets.token_urlsafe(32)
@@ -221,14 +221,8 @@ def _lock_own(caller: CurrentDevice, link_id: UUID) -> Link:
     link = Link.objects.select_for_update().filter(pk=link_id, user_id=caller.user_id).first()
     if link is None:
         raise NotFound
-    _require_primary(caller)
+    holdings.require_primary(caller.device_id)
     return link
-
-
-def _require_primary(caller: CurrentDevice) -> None:
-    """The rank that counts is today's, not that of the moment the token was checked."""
-    if not holdings.is_primary(caller.device_id):
-        raise Forbidden
 
 
 def _require_claimed(link: Link) -> None:

@@ -33,7 +33,7 @@ def lose_a_refresh_token(phone: Installation) -> None:
 async def test_a_registration_that_the_lock_stopped_is_told_to_all_devices_of_the_person_and_closes_none(
     connect: Connect, alice_phone: Installation, alice_laptop: Installation, bob_phone: Installation
 ) -> None:
-    await sync_to_async(lock)(alice_phone)
+    await sync_to_async(lock)(alice_laptop)
     async with connect(alice_phone) as phone, connect(alice_laptop) as laptop, connect(bob_phone) as bob:
         await sync_to_async(try_to_register)(alice_phone)
         for socket in (phone, laptop):

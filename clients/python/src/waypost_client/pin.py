@@ -25,7 +25,10 @@ class Pin:
         return await self._api.call("GET", "auth/pin", PinStatus)
 
     async def set(self, pin: str, *, current: str | None = None, registration_lock: bool | None = None) -> PinStatus:
-        """Set a PIN of 4 to 32 characters, or change it with the current one. A lock that is not named stays as it is, first off."""
+        """Set a PIN of 4 to 32 characters, or change it with the current one. A lock that is not named stays as it is, first off.
+
+        The first one is set by the primary device alone; others are Refused with FORBIDDEN.
+        """
         wanted = {"pin": pin, "current_pin": current, "registration_lock": registration_lock}
         body = {name: value for name, value in wanted.items() if value is not None}
         return await self._api.call("PUT", "auth/pin", PinStatus, body=body)
