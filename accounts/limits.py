@@ -27,11 +27,12 @@ class WithoutRedis(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most LIMITS[setting] in any `seconds`. A setting of 0 turns it off."""
+    """At most LIMITS[setting] in any `seconds`, or `percent` of that. A setting of 0 turns it off."""
 
     setting: str
     seconds: int
     without_redis: WithoutRedis
+    percent: int = 100
 
 
 def spend(limit: Limit, *subject: str, cost: int = 1) -> None:
@@ -49,7 +50,7 @@ def require(limit: Limit, *subject: str, cost: int = 1) -> None:
 
 
 def _item(limit: Limit) -> RateLimitItemPerSecond | None:
-    most = settings.LIMITS[limit.setting][0]
+    most = settings.LIMITS[limit.setting][0] * limit.percent // 100
     return RateLimitItemPerSecond(most, limit.seconds, namespace=limit.setting) if most else None
 
 

@@ -1,6 +1,6 @@
 """What others need to write to a device: its identity, and a prekey that nobody else gets."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,8 +10,9 @@ from accounts import lineage_guard
 from accounts.limits import Limit, WithoutRedis, require, spend
 from accounts.relationships import is_blocked_between
 from accounts.transactions import short_transaction
-from accounts.wire.refusals import NotFound
+from accounts.wire.refusals import NotFound, RateLimited
 from devices import prekeys
+from devices.acquaintances import is_acquainted
 from devices.current import CurrentDevice
 from devices.holdings import devices_seen_by
 from devices.models import Device, OneTimePrekey, SignedPrekey
@@ -19,6 +20,8 @@ from devices.public_keys import Prekey
 from devices.signals import ask_for_prekeys
 
 PER_CALLER = Limit("BUNDLES_PER_10_MIN", 600, WithoutRedis.REFUSE)
+# Of all devices of one person together: less in an hour than a target gives, so nobody uses that up alone, and yet one for each of six devices.
+PER_USER = Limit("BUNDLES_PER_10_MIN", 600, WithoutRedis.REFUSE, percent=150)
 PER_TARGET = Limit("BUNDLES_PER_TARGET_HOUR", 3600, WithoutRedis.REFUSE)
 
 # Shared with other readers, not with a new installation of the device: identity and prekeys of a bundle belong together.
@@ -27,7 +30,7 @@ _HOLD = "SELECT id FROM devices_device WHERE id = ANY(%s) AND active ORDER BY id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """Everything to begin a session with one device. `last_resort_prekey` is there when the pool of one-time prekeys is empty."""
+    """Everything to begin a session with one device. `last_resort_prekey` is there when there is no one-time prekey."""
 
     device: Device
     signed_prekey: Prekey
@@ -54,20 +57,29 @@ def bundles_of_user(caller: CurrentDevice, user_id: UUID) -> Sequence[Bundle]:
 def _hand_out(caller: CurrentDevice, devices: Sequence[Device]) -> Sequence[Bundle]:
     if not devices or is_blocked_between(caller.user_id, devices[0].user_id):
         raise NotFound
-    _spend_limits(caller, [device.pk for device in devices])
+    used_up = _spend_limits(caller, devices)
     with short_transaction():
-        return _take([device.pk for device in devices])
+        return _take([device.pk for device in devices], without_one_time=used_up)
 
 
-def _spend_limits(caller: CurrentDevice, device_ids: Sequence[int]) -> None:
-    """All or none: a device over its limit costs the others nothing."""
+def _spend_limits(caller: CurrentDevice, devices: Sequence[Device]) -> set[int]:
+    """All or none: a device over its limit costs the others nothing. Returns those that give no one-time prekey any more in this hour."""
+    used_up = set[int]()
     for ask in (require, spend):
-        for device_id in device_ids:
-            ask(PER_CALLER, str(caller.device_id), str(device_id))
-            ask(PER_TARGET, str(device_id))
+        for device in devices:
+            ask(PER_CALLER, str(caller.device_id), str(device.pk))
+            ask(PER_USER, str(caller.user_id), str(device.pk))
+            try:
+                ask(PER_TARGET, str(device.pk))
+            except RateLimited:
+                # What strangers use up must not keep a device from those it talks with.
+                if not is_acquainted(caller.user_id, device.user_id):
+                    raise
+                used_up.add(device.pk)
+    return used_up
 
 
-def _take(device_ids: Sequence[int]) -> Sequence[Bundle]:
+def _take(device_ids: Sequence[int], *, without_one_time: Collection[int]) -> Sequence[Bundle]:
     with connection.cursor() as cursor:
         lineage_guard.require_known(cursor)
         cursor.execute(_HOLD, [list(device_ids)])
@@ -75,7 +87,8 @@ def _take(device_ids: Sequence[int]) -> Sequence[Bundle]:
     if not devices:
         raise NotFound
     held = [device.pk for device in devices]
-    signed, taken = prekeys.signed_prekeys(held), prekeys.take(held)
+    signed = prekeys.signed_prekeys(held)
+    taken = prekeys.take(device_id for device_id in held if device_id not in without_one_time)
     _ask_for_more(devices)
     return [_bundle(device, signed, taken) for device in devices]
 

@@ -12,6 +12,7 @@ from django.db import connection
 
 from devices.models import OneTimePrekey, SignedPrekey
 from tests.cast import Answer, Installation, JsonObject, Keys, b64
+from tests.conversations_of import direct
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +61,35 @@ def test_many_accounts_get_sixty_keys_an_hour_and_leave_the_rest(services: None)
     statuses = Counter(fetch(mallory, bob).status for _ in range(6) for mallory in crowd)
     assert statuses == {200: 60, 429: 6}
     assert left(bob) == 30
+
+
+def test_strangers_who_use_up_an_hour_shut_out_strangers_and_nobody_who_talks_with_the_target(
+    services: None, settings: Any, mallory: Installation, alice_phone: Installation
+) -> None:
+    settings.LIMITS = settings.LIMITS | {"BUNDLES_PER_TARGET_HOUR": [3]}
+    bob = Installation()
+    resort, pq_resort = bob.keys.signed_prekey(70), bob.keys.pq_prekey(70)
+    bob.register(pq_prekeys=[bob.keys.pq_prekey(1)], last_resort_prekey=resort, pq_last_resort_prekey=pq_resort)
+    laptop = bob.beside("Bob's laptop").register()
+    direct(alice_phone, bob)
+    assert [fetch(mallory, bob).status for _ in range(4)] == [200] * 3 + [429]
+    before = left(bob)
+    for caller, device in ((alice_phone, None), (alice_phone, "*"), (laptop, None)):
+        answer = fetch(caller, bob, device)
+        assert answer.status == 200, answer
+        bundle = next(one for one in answer.body["devices"] if one["device_id"] == bob.device_id)
+        assert "one_time_prekey" not in bundle
+        assert (bundle["last_resort_prekey"], bundle["pq_prekey"]) == (resort, pq_resort)
+    assert left(bob) == before, "and no key more is gone"
+    assert fetch(Installation().register(), bob).status == 429
+    assert left(laptop) == 9, "its own hour had only begun"
+
+
+def test_many_devices_of_one_account_do_not_use_up_an_hour(bob_phone: Installation, mallory: Installation) -> None:
+    crowd = [mallory, *(mallory.beside(f"tablet {number}").register(prekeys=0) for number in range(2))]
+    statuses = Counter(fetch(device, bob_phone).status for _ in range(6) for device in crowd)
+    assert statuses == {200: 9, 429: 9}
+    assert fetch(crowd[2], mallory).status == 200, "each target is counted by itself"
 
 
 def test_whoever_is_refused_takes_nothing_from_any_device(mallory: Installation, bob_phone: Installation) -> None:
