@@ -50,7 +50,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[7])
 return {1, longest}
 """
 
-# Takes a request back: its session and its delay, and what was counted for it if ARGV[1] is 1.
+# Takes a request back: its session and its delay; the number's count if ARGV[1] is 1, those of address and network if ARGV[2] is.
 _TAKE_BACK = """
 redis.call('DEL', KEYS[1])
 for i = 4, #KEYS do
@@ -60,7 +60,7 @@ for i = 4, #KEYS do
     if ARGV[1] == '1' then redis.call('HINCRBY', KEYS[i], 'day_count', -1) end
   end
 end
-if ARGV[1] == '1' then
+if ARGV[2] == '1' then
   for i = 2, 3 do if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECR', KEYS[i]) end end
 end
 """
@@ -155,9 +155,9 @@ def count(store: redis.Redis, request: Request, code_hash: bytes, encrypted_phon
     return Counted(keys, int(answer[0]))
 
 
-def take_back(store: redis.Redis, counted: Counted, *, uncount: bool) -> None:
-    """The session is nobody's, and the next request need not wait. `uncount`: as if it had not been asked for."""
-    store.eval(_TAKE_BACK, len(counted.keys), *counted.keys, int(uncount))
+def take_back(store: redis.Redis, counted: Counted, *, uncount_number: bool, uncount_address: bool) -> None:
+    """The session is nobody's, and the next request need not wait; as if the number had not been asked for, as if the address had not asked."""
+    store.eval(_TAKE_BACK, len(counted.keys), *counted.keys, int(uncount_number), int(uncount_address))
 
 
 def _caps(request: Request) -> list[int]:

@@ -1,7 +1,8 @@
 """Messages to the SMS gateway, which may be slow, silent or broken: nobody waits for it for long, and it is left alone while it is.
 
 A gateway is asked in a thread of its own, because some of them cannot be told how long to take. Few are at work at a time; one that failed several
-times running rests for a moment, so that strangers cannot have it called without end for what they are not charged.
+times running rests for a moment, so that strangers cannot have it called without end for what they are not charged. A message that it refuses is no
+failure of the gateway: with a handful of numbers that are none, strangers would have it rest for everybody.
 """
 
 import functools
@@ -14,7 +15,7 @@ from django.conf import settings
 
 from accounts import sms
 from accounts.counts import count
-from accounts.sms import CodeMessage, SmsGateway, SmsUnavailable
+from accounts.sms import CodeMessage, SmsGateway, SmsRefused, SmsUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,10 @@ class SmsLate(SmsUnavailable):
 
 
 def deliver(message: CodeMessage) -> None:
-    """Return when the gateway has taken the message. Raises SmsUnavailable, after PATIENCE_SECONDS at the latest; then it is SmsLate."""
+    """Return when the gateway has taken the message. Raises SmsUnavailable, after PATIENCE_SECONDS at the latest; then it is SmsLate.
+
+    SmsRefused: the gateway works, and was asked to no purpose.
+    """
     _line(settings.SMS_URL).send(message)
 
 
@@ -56,10 +60,11 @@ class _Line:
         except TimeoutError:
             self._failed()
             raise self._counted("late", SmsLate()) from None
-        except SmsUnavailable:
+        except SmsRefused as refusal:
+            raise self._counted("refused", refusal) from None
+        except SmsUnavailable as failure:
             self._failed()
-            self._counted("refused")
-            raise
+            raise self._counted("failed", failure) from None
         self._worked()
 
     def _work(self, message: CodeMessage, outcome: "Future[None]") -> None:

@@ -22,7 +22,7 @@ from accounts.derivation import keyed_hash
 from accounts.models import User
 from accounts.phones import decrypt_phone, encrypt_phone, hash_phone
 from accounts.pins import registration_lock
-from accounts.sms import CodeMessage, SmsUnavailable
+from accounts.sms import CodeMessage, SmsRefused, SmsUnavailable
 from accounts.transactions import release_connection
 from accounts.wire.refusals import InvalidOtp, InvalidRequest, InvalidToken, StorageUnavailable
 
@@ -84,7 +84,7 @@ def request_code(number: str, address: str) -> Sent:
     """Send a code to the number; the same happens for numbers with and without an account.
 
     Raises InvalidRequest (no codes go to such numbers), RateLimited (too soon after the last one, or too many) and StorageUnavailable (Redis, the
-    gateway, or codes are switched off). What was refused or did not leave costs nothing.
+    gateway, or codes are switched off). What was refused here, or did not leave because the gateway fails, costs nothing.
     """
     country = _texted_country(number)
     request = code_requests.Request(uuid.uuid4(), number, address)
@@ -94,7 +94,7 @@ def request_code(number: str, address: str) -> Sent:
         reserved = code_days.reserve(country, is_budgeted=request.network is not None)
     except Exception as failure:
         _note(failure)
-        _take_back(counted, uncount=True)
+        _take_back(counted, uncount_number=True, uncount_address=True)
         raise
     _deliver(CodeMessage(number, code), counted, reserved)
     return Sent(request.session_id, counted.delay)
@@ -125,20 +125,21 @@ def _deliver(message: CodeMessage, counted: code_requests.Counted, reserved: cod
     try:
         deliveries.deliver(message)
     except SmsUnavailable as failure:
-        # What may have left all the same may have cost something: it stays counted.
-        is_late = isinstance(failure, deliveries.SmsLate)
+        # What may have left all the same may have cost something: it stays counted. A gateway that refused this message works, and strangers could
+        # have it asked without end: it stays counted for who asked.
+        is_late, is_refused = isinstance(failure, deliveries.SmsLate), isinstance(failure, SmsRefused)
         if is_late:
             count("codes_sent", reserved.country)
         else:
             code_days.give_back(reserved)
-        _take_back(counted, uncount=not is_late)
+        _take_back(counted, uncount_number=not is_late, uncount_address=not (is_late or is_refused))
         raise StorageUnavailable("The code could not be sent; try again.") from failure
     count("codes_sent", reserved.country)
 
 
-def _take_back(counted: code_requests.Counted, *, uncount: bool) -> None:
+def _take_back(counted: code_requests.Counted, *, uncount_number: bool, uncount_address: bool) -> None:
     with valkey.required() as store:
-        code_requests.take_back(store, counted, uncount=uncount)
+        code_requests.take_back(store, counted, uncount_number=uncount_number, uncount_address=uncount_address)
 
 
 REASONS: dict[type[Exception], str] = {

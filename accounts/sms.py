@@ -5,11 +5,12 @@ What this module offers may take as long as it takes; `deliveries` is how messag
 
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
@@ -20,6 +21,10 @@ from accounts.wire.scalars import write_time
 
 class SmsUnavailable(Exception):
     """The gateway did not take the message."""
+
+
+class SmsRefused(SmsUnavailable):
+    """It does not take this message, to a number that is none for example. Of others this says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class SmsGateway(Protocol):
     """Takes messages to phones."""
 
     def send(self, message: CodeMessage) -> None:
-        """Return when the gateway has taken the message. Raises SmsUnavailable."""
+        """Return when the gateway has taken the message. Raises SmsUnavailable; SmsRefused when it was the message, and not the gateway."""
 
 
 class ConsoleGateway:
@@ -89,14 +94,29 @@ class AppriseGateway:
     def send(self, message: CodeMessage) -> None:
         """Have the provider send it."""
         provider = self._library.Apprise()
-        if not provider.add(self._url_to(message.to)) or not provider.notify(body=message.body):
-            raise SmsUnavailable
+        if not provider.add(self._url_to(message.to)):
+            raise SmsRefused
+        result = provider.notify(body=message.body)
+        if not result:
+            raise SmsRefused if _is_about_the_message(result) else SmsUnavailable
 
     def _url_to(self, number: str) -> str:
         return self._url.replace(PLACEHOLDER, number.removeprefix("+"))
 
 
 PLACEHOLDER = "{to}"
+# All of apprise's providers end the line about an answer that was no success with its HTTP status, or with a code of the provider's own.
+_CODE = re.compile(r"\berror=(\w+)")
+# Who asks may not, has not paid, asks too often or at the wrong place; and whatever the provider says of itself.
+_OF_THE_GATEWAY = re.compile(r"40[1-5]|407|408|425|429|[235]\d\d")
+# Twilio's own: 20003 is a wrong password, 20429 too many requests; what it has against a number begins with 21.
+_OF_TWILIO = re.compile(r"20\d{3}")
+
+
+def _is_about_the_message(result: Any) -> bool:
+    """Whether a provider has looked at the message and does not send it. No code at all: it was not reached, or nobody knows."""
+    codes = [code for entry in result.logs() for code in _CODE.findall(entry.message)]
+    return bool(codes) and not any(_OF_THE_GATEWAY.fullmatch(code) or _OF_TWILIO.fullmatch(code) for code in codes)
 
 
 def gateway() -> SmsGateway:

@@ -270,14 +270,17 @@ LOGGING: dict[str, Any] = {
             "callback": lambda record: not str(record.msg).startswith(OF_CLIENTS),
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "cassandra": {"level": "WARNING"},
         # The checkup's client would say each call beside the table, and ids with it.
         "httpx": {"level": "WARNING"},
-        # The library says to which number a message did not go; what failed is counted and logged without it.
-        "apprise": {"level": "CRITICAL"},
+        # The library says to which number a message did not go, and why: that is for `accounts.sms`, which asks it, and for no log.
+        "apprise": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
         # Says the path of each request, which has the number with some providers.
         "urllib3": {"level": "ERROR"},
         # Django's request log names the paths of refused calls; a refusal is no event in the server's life, while a store is away least of all.

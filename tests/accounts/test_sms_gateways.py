@@ -49,7 +49,7 @@ def test_a_code_leaves_through_a_provider(telco: Provider) -> None:
     assert Http().post("auth/verify-otp", typed).status == 200
 
 
-def test_a_provider_that_refuses_is_an_answer_to_try_again_and_costs_nothing(
+def test_a_provider_that_fails_is_an_answer_to_try_again_and_costs_nothing(
     telco: Provider, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.LIMITS = settings.LIMITS | {"OTP_PER_NUMBER_DAY": [1], "OTP_PER_COUNTRY_DAY": [1], "OTP_PER_IP_HOUR": [1]}
@@ -59,7 +59,7 @@ def test_a_provider_that_refuses_is_an_answer_to_try_again_and_costs_nothing(
         refused = ask(number, here)
     assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "STORAGE_UNAVAILABLE", "1")
     assert number[1:] not in caplog.text
-    assert counts.sms_failures == {"refused": 1}
+    assert counts.sms_failures == {"failed": 1}
     telco.status = 200
     assert ask(number, here).body["retry_after_seconds"] == 60
     assert (counts.codes_sent, CodeDay.objects.get().sent) == ({"TH": 1}, 1)
@@ -119,8 +119,42 @@ def test_a_provider_that_fails_again_and_again_is_left_alone(
     codes = [ask(any_phone_number()).code for _ in range(deliveries.FAILURES + 10)]
     assert codes == ["STORAGE_UNAVAILABLE"] * len(codes)
     assert len(telco.taken) == deliveries.FAILURES
-    assert counts.sms_failures == {"refused": deliveries.FAILURES, "resting": 10}
+    assert counts.sms_failures == {"failed": deliveries.FAILURES, "resting": 10}
     assert [record.levelname for record in caplog.records if "gateway" in record.getMessage()] == ["WARNING"]
+
+
+def test_numbers_that_a_provider_refuses_are_no_failure_of_it_and_cost_who_asks(telco: Provider, settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"OTP_PER_IP_HOUR": [deliveries.FAILURES + 1], "OTP_PER_NUMBER_DAY": [1]}
+    mallory, number = Http(address="198.51.100.7"), any_phone_number()
+    telco.status = 400
+    refused = [ask(number, mallory) for _ in range(deliveries.FAILURES + 2)]
+    assert [answer.status for answer in refused] == [503] * (deliveries.FAILURES + 1) + [429]
+    assert counts.sms_failures == {"refused": deliveries.FAILURES + 1}
+    telco.status = 200
+    assert ask(number).status == 200, "nobody else is kept from a code, and the number has not used one up"
+
+
+@pytest.mark.parametrize(
+    ("reported", "is_refused"),
+    [
+        ("Failed to send Twilio notification to +66811111111: The 'To' number is not valid, error=21211.", True),
+        ("Failed to send Twilio notification to +66811111111: Authenticate, error=20003.", False),
+        ("Failed to send Sinch notification to +66811111111: error=syntax_invalid_parameter_format.", True),
+        ("Failed to send Vonage notification to 66811111111: Bad Request, error=400.", True),
+        *((f"Failed to send JSON POST notification: error={status}.", False) for status in (302, 401, 403, 429, 503)),
+        ("A Connection error occurred sending Vonage:66811111111 notification.", False),
+    ],
+)
+def test_whose_fault_it_was_is_told_by_the_status_or_the_providers_own_code(*, reported: str, is_refused: bool) -> None:
+    entry = type("Entry", (), {"message": reported})
+    result = type("Result", (), {"logs": lambda _: [entry]})()
+    assert sms._is_about_the_message(result) is is_refused
+
+
+def test_a_provider_that_nobody_can_reach_has_failed(settings: Any) -> None:
+    with pytest.raises(sms.SmsUnavailable) as raised:
+        sms.AppriseGateway("json://127.0.0.1:1/{to}").send(sms.CodeMessage(any_phone_number(), "123456"))
+    assert raised.type is sms.SmsUnavailable
 
 
 def test_after_a_rest_it_is_asked_again(telco: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
