@@ -8,8 +8,11 @@ from typing import LiteralString
 from uuid import UUID
 
 from accounts import statements
+from accounts.arrays import uuids
+from accounts.connections import Connection
 from accounts.preferences import PRESENCE, READ_RECEIPTS, TYPING_INDICATORS
 from accounts.relationships import block_between
+from accounts.statements import ask
 from accounts.wire.refusals import NotFound
 from messaging.envelopes import Mailbox
 
@@ -46,9 +49,15 @@ WHERE me.conversation_id = %s AND me.user_id = %s AND me.left_seq IS NULL AND d.
   AND NOT {block_between("me.user_id", "m.user_id")}
 ORDER BY d.id
 """  # noqa: S608  (constants)
-SILENT_READERS = f"""
-SELECT user_id FROM accounts_preference WHERE key = '{READ_RECEIPTS}' AND value = 'false'::jsonb AND user_id = ANY(%s)
+TOLD_OF_READING = f"""
+SELECT m.user_id FROM conversations_member m
+WHERE m.conversation_id = %s AND m.left_seq IS NULL AND m.user_id = ANY(%s)
+  AND NOT EXISTS (SELECT FROM accounts_preference p WHERE p.user_id IN (%s, m.user_id) AND p.key = '{READ_RECEIPTS}' AND p.value = 'false'::jsonb)
 """  # noqa: S608  (constants)
+STILL_THERE = """
+SELECT m.conversation_id, m.user_id FROM unnest(%s::uuid[], %s::uuid[]) AS n (conversation_id, user_id)
+JOIN conversations_member m ON m.conversation_id = n.conversation_id AND m.user_id = n.user_id AND m.left_seq IS NULL
+"""
 
 
 async def told_of_typing(user_id: UUID, conversation_id: UUID) -> list[UUID]:
@@ -62,6 +71,18 @@ async def told_of_typing(user_id: UUID, conversation_id: UUID) -> list[UUID]:
 async def acquainted(user_id: UUID, others: Collection[UUID]) -> set[UUID]:
     """Those of the others who may see whether this person is there; and who may be seen. Raises StorageUnavailable."""
     return {row[0] for row in await statements.rows(ACQUAINTED, [user_id, list(others)])}
+
+
+async def told_of_reading(conn: Connection, reader: UUID, conversation_id: UUID, others: Collection[UUID]) -> set[UUID]:
+    """Those of the others who are members now and may hear how far this one has read."""
+    rows = await (await ask(conn, TOLD_OF_READING, [conversation_id, uuids(others), reader])).fetchall()
+    return {row[0] for row in rows}
+
+
+async def still_there(stays: Collection[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    """Those of these conversations and people that are together now: the person is a member. Raises StorageUnavailable."""
+    conversation_ids, user_ids = (uuids(column) for column in zip(*stays, strict=True))
+    return {(row[0], row[1]) for row in await statements.rows(STILL_THERE, [conversation_ids, user_ids])}
 
 
 async def callable_from(caller: Mailbox, conversation_id: UUID) -> list[Mailbox]:

@@ -1,20 +1,27 @@
-"""Receipts: delivered and read. Live only; the lasting truth is the mailbox row and the member's read position."""
+"""Receipts: delivered and read. Live only; the lasting truth is the mailbox row and the member's read position.
 
+Whoever is not a member any more hears of nothing that happens afterwards, and that others have what they once sent is such a thing.
+"""
+
+import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from accounts import clocks, postgresql
-from accounts.connections import Connection
 from accounts.statements import ask
-from accounts.wire.refusals import InvalidRequest, NotFound
+from accounts.wire.refusals import InvalidRequest, NotFound, StorageUnavailable
 from conversations import tallies
 from conversations.entries import MESSAGE
 from messaging import circles, hints
 from messaging.acks import Acknowledged
 from messaging.envelopes import Envelope, Mailbox, Notice, Receipt
 from messaging.store.protocol import MessageStore, StoreUnavailable
+
+# What waits to be told while PostgreSQL is slow.
+MOST_KEPT = 50_000
 
 # The former position is read before it is overwritten; the row lock keeps two devices of one reader apart.
 MOVE = """
@@ -49,13 +56,48 @@ def delivered(envelope: Envelope, mailbox: Mailbox) -> Receipt | None:
     )
 
 
-def announce(written: Sequence[Acknowledged]) -> None:
-    """These acks are in the store: tell the senders."""
+class DeliveredReceipts:
+    """Tells senders of one process's acks. Everything that gathers while PostgreSQL is asked who is still a member is asked for together."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[UUID, Receipt]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def announce(self, written: Sequence[Acknowledged]) -> None:
+        """These acks are in the store: tell those senders soon who are members then. Returns at once."""
+        self._waiting.extend(
+            (item.sender_user_id, item.receipt)
+            for item in written
+            if item.receipt is not None and item.sender_user_id is not None
+        )
+        del self._waiting[: max(0, len(self._waiting) - MOST_KEPT)]
+        if self._task is None and self._waiting:
+            self._task = asyncio.get_running_loop().create_task(self._tell_while_waiting())
+
+    async def drain(self) -> None:
+        """Return when everything announced is told, or cannot be."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _tell_while_waiting(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                # Where nobody knows who is a member, nobody is told: the mailbox has it.
+                with contextlib.suppress(StorageUnavailable):
+                    hints.notify_many(await _for_members(batch))
+        finally:
+            self._task = None
+
+
+async def _for_members(receipts: Sequence[tuple[UUID, Receipt]]) -> dict[UUID, list[Notice]]:
+    """Of these receipts those whose sender is a member now, by sender. Raises StorageUnavailable."""
+    there = await circles.still_there({(receipt.conversation_id, sender) for sender, receipt in receipts})
     notices: defaultdict[UUID, list[Notice]] = defaultdict(list)
-    for item in written:
-        if item.receipt is not None and item.sender_user_id is not None:
-            notices[item.sender_user_id].append(item.receipt)
-    hints.notify_many(notices)
+    for sender, receipt in receipts:
+        if (receipt.conversation_id, sender) in there:
+            notices[sender].append(receipt)
+    return notices
 
 
 async def read(reader: Mailbox, conversation_id: UUID, seq: int, store: MessageStore) -> None:
@@ -73,14 +115,10 @@ async def read(reader: Mailbox, conversation_id: UUID, seq: int, store: MessageS
         newly = [conversation_id, before, seq, reader.user_id]
         forgotten = await (await ask(conn, tallies.SENDERS, newly)).fetchall() if moved else []
         senders = await (await ask(conn, SENDERS, newly)).fetchall() if moved else []
-        silent = await _silent(conn, [reader.user_id, *(row[0] for row in (*forgotten, *senders))]) if moved else set()
+        wanted = {row[0] for row in (*forgotten, *senders)}
+        told = await circles.told_of_reading(conn, reader.user_id, conversation_id, wanted) if wanted else set()
     older = await _older(reader, conversation_id, dict(forgotten), {row[0] for row in senders}, store)
-    _announce_read(reader, conversation_id, [*senders, *older], silent)
-
-
-async def _silent(conn: Connection, user_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these people who do not want read receipts."""
-    return {row[0] for row in await (await ask(conn, circles.SILENT_READERS, [list(user_ids)])).fetchall()}
+    _announce_read(reader, conversation_id, [*senders, *older], told)
 
 
 async def _older(
@@ -99,9 +137,9 @@ async def _older(
 
 
 def _announce_read(
-    reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]], silent: Container[UUID]
+    reader: Mailbox, conversation_id: UUID, senders: Iterable[Sequence[Any]], told: Container[UUID]
 ) -> None:
-    """A setting keeps receipts from others, never from the reader's own devices, which count what is unread."""
+    """Leaving or a setting keeps receipts from others, never from the reader's own devices, which count what is unread."""
     now_ms = clocks.now_ms()
     for sender_user_id, seq, message_id in senders:
         receipt = Receipt(
@@ -112,6 +150,6 @@ def _announce_read(
             device_id=reader.device_id,
             read_ms=now_ms,
         )
-        if sender_user_id not in silent and reader.user_id not in silent:
+        if sender_user_id in told:
             hints.notify([sender_user_id], receipt)
         hints.notify([reader.user_id], receipt, except_device=reader.device_id)

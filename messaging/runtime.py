@@ -14,7 +14,7 @@ from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
 from conversations import backlog, log
 from conversations.entries import LogEntry
-from messaging import errands, hints, pruning, receipts, typings
+from messaging import errands, hints, pruning, typings
 from messaging.acks import Acknowledged, AckWriter
 from messaging.buckets import TokenBuckets
 from messaging.calls import Calls
@@ -30,6 +30,7 @@ from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
 from messaging.push.gateways import configured_gateways
 from messaging.push.pusher import Pusher
+from messaging.receipts import DeliveredReceipts
 from messaging.relay import Relay
 from messaging.sending import Sending
 from messaging.sockets import OpenSockets
@@ -65,6 +66,7 @@ class Runtime:
         self.sending = Sending(self.commits)
         self.finisher = Finisher(self.relay)
         self.acks = AckWriter(self.store, self._acknowledged)
+        self.delivered = DeliveredReceipts()
         self.sockets = OpenSockets()
         self.online = Online()
         self.presence = Presence(self.online)
@@ -113,6 +115,7 @@ class Runtime:
                 await self.commits.close()
                 await self.relay.drain()
                 await self.acks.drain()
+                await self.delivered.drain()
                 await self.weights.write(everything=True)
                 await self.heart.stop()
         await self.pusher.close()
@@ -131,7 +134,7 @@ class Runtime:
         self.pusher.deposited(entries)
 
     def _acknowledged(self, written: Sequence[Acknowledged]) -> None:
-        receipts.announce(written)
+        self.delivered.announce(written)
         self.weights.acknowledged(written)
 
     def _doubt_postgresql(self, **_: Any) -> None:

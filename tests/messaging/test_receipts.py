@@ -6,15 +6,22 @@ from uuid import UUID
 import pytest
 from asgiref.sync import sync_to_async
 
+from accounts import postgresql
 from accounts.wire.refusals import InvalidRequest, NotFound
-from conversations import inbox, log
+from conversations import founding, inbox, log, membership
+from conversations.changes import Description
+from conversations.founding import NewGroup
 from conversations.models import Member
-from messaging import receipts
-from messaging.envelopes import Mailbox
+from messaging import hints, receipts
+from messaging.acks import Acknowledged
+from messaging.envelopes import Ack, Mailbox, Receipt
+from messaging.receipts import DeliveredReceipts
 from messaging.store.memory import MemoryStore
+from tests.aging import age, forget
 from tests.cast import Installation
-from tests.conversations_of import direct, send
+from tests.conversations_of import direct, send, sender
 from tests.messaging.conftest import Connect
+from tests.messaging.test_history import deposited
 from tests.sockets import message
 from tests.stances import sets
 
@@ -73,6 +80,54 @@ async def test_who_does_not_want_read_receipts_neither_sends_nor_gets_them(
     assert marks == {
         one: both if silent == "nobody" else both | {other: None for other in both if other != one} for one in marks
     }
+
+
+@pytest.mark.parametrize("days", [0, 16], ids=["in the ledger", "forgotten by it"])
+async def test_who_has_left_does_not_hear_that_those_who_stay_have_or_read_what_they_said(
+    days: int, connect: Connect, alice_phone: Installation, bob_phone: Installation, mallory: Installation
+) -> None:
+    """Alice stays and Mallory goes; Bob has been away, and gets what both have said."""
+    bob_tablet = await sync_to_async(bob_phone.beside("Bob's tablet").register)()
+    members = frozenset(UUID(one.user_id) for one in (alice_phone, mallory))
+    there = await founding.found_group(sender(bob_phone), NewGroup(Description(name="Weekend"), members))
+    everybody = [alice_phone, bob_phone, bob_tablet, mallory]
+    async with connect(alice_phone) as alice, connect(mallory) as eve:
+        for socket in (alice, eve):
+            others = [device for device in everybody if device is not socket.device]
+            assert (await socket.ask(message(there, others)))["type"] == "sent"
+        await deposited()
+        await age(there, range(1, 4), days=days)
+        assert await forget() == (3 if days else 0)
+        await membership.leave(sender(mallory), there)
+        async with connect(bob_phone) as bob, connect(bob_tablet) as tablet:
+            await bob.envelopes(4)
+            assert (await alice.expect("receipt", seq=2, device_id=bob_phone.device_id))["delivered_at"]
+            await bob.say({"type": "read", "conversation_id": str(there), "seq": 4})
+            assert (await alice.expect("receipt", seq=2))["read_at"]
+            # They count what is unread, whoever said it.
+            assert {(await tablet.expect("receipt"))["seq"] for _ in range(2)} == {2, 3}
+        assert (await eve.ask({"type": "ping"}))["type"] == "pong"
+        assert [frame for frame in eve.unread if frame["type"] == "receipt"] == []
+
+
+async def test_while_nobody_knows_who_is_a_member_no_delivery_is_told(
+    alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await sync_to_async(direct)(alice_phone, bob_phone)
+    alice, bob = (Mailbox(UUID(device.user_id), int(device.device_id)) for device in (alice_phone, bob_phone))
+    receipt = Receipt(message_id=1, conversation_id=conversation, seq=1, user_id=bob.user_id, device_id=bob.device_id)
+    acknowledged = Acknowledged(Ack(bob, 1, 1, 1), receipt, alice.user_id)
+    told: list[UUID] = []
+    monkeypatch.setattr(hints, "notify_many", told.extend)
+    monkeypatch.setattr(postgresql.pool(), "is_refusing", True)
+    delivered = DeliveredReceipts()
+    delivered.announce([acknowledged])
+    await delivered.drain()
+    assert told == []
+    monkeypatch.setattr(postgresql.pool(), "is_refusing", False)
+    delivered.announce([acknowledged])
+    await delivered.drain()
+    assert told == [alice.user_id]
 
 
 async def marks_seen_by(user_id: str) -> dict[str, int | None]:

@@ -184,9 +184,15 @@ def move_read_mark(server: Server, _: Transaction, conversation_id: UUID, user_i
     return []
 
 
-def silent_readers(_: Server, __: Transaction, ___: Any) -> Rows:
+def told_of_reading(server: Server, _: Transaction, conversation_id: UUID, others: Any, __: UUID) -> Rows:
     """Everybody wants read receipts."""
-    return []
+    there = {member.user_id for member in server.tables.stays(conversation_id)}
+    return [(user_id,) for user_id in items(others) if user_id in there]
+
+
+def still_there(server: Server, _: Transaction, *columns: Any) -> Rows:
+    stays = zip(*map(items, columns), strict=True)
+    return [stay for stay in stays if any(member.user_id == stay[1] for member in server.tables.stays(stay[0]))]
 
 
 def senders(server: Server, _: Transaction, conversation_id: UUID, after: int, upto: int, reader: UUID) -> Rows:
@@ -230,6 +236,7 @@ STATEMENTS = Statements(
         receipts.MOVE: move_read_mark,
         receipts.SENDERS: senders,
         errands.DUE: no_errand,
-        circles.SILENT_READERS: silent_readers,
+        circles.TOLD_OF_READING: told_of_reading,
+        circles.STILL_THERE: still_there,
     }
 )
