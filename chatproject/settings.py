@@ -229,6 +229,7 @@ LIMITS: dict[str, list[int]] = {
         "RELATIONSHIPS_PER_HOUR": [200],
         "BUNDLES_PER_10_MIN": [6],
         "BUNDLES_PER_TARGET_HOUR": [60],
+        "PREKEY_LEAPS_PER_DAY": [10],
         "HANDSHAKES_PER_MIN": [60],
         "FRAMES_BURST": [1000],
         "FRAMES_PER_SECOND": [200],

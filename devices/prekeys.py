@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from accounts.positions import ERA
-from devices import eras
+from devices import eras, key_ids
 from devices.models import Device, OneTimePrekey, SignedPrekey
 from devices.public_keys import Prekey
 from devices.uploads import Upload
@@ -74,8 +74,8 @@ def store(device: Device, upload: Upload) -> bool:
     """Keep checked keys. The device's row is locked by the caller, so that of two uploads at once the second sees the first.
 
     Signed keys replace those of their kind, save by one they had replaced before: a request that comes late or once more puts nothing back.
-    One-time keys numbered at or below the highest ever uploaded are skipped: what a repeated upload brings again may have been handed out
-    already. Above 200 in a pool the oldest go. Returns whether one-time keys were left out because they are the first of an era.
+    One-time keys numbered at or below the highest ever uploaded (see `key_ids`) are skipped: what a repeated upload brings again may have been
+    handed out already. Above 200 in a pool the oldest go. Returns whether one-time keys were left out because they are the first of an era.
     """
     for kind, prekey in (
         (SignedPrekey.Kind.SIGNED, upload.signed_prekey),
@@ -125,27 +125,30 @@ def _fill(device: Device, kind: OneTimePrekey.Kind, prekeys: Sequence[Prekey], t
     """Add what is new."""
     if not prekeys:
         return Told(told.highest, told.era or era)
-    highest = max(told.highest, *(prekey.key_id for prekey in prekeys))
+    highest = key_ids.newest([prekey.key_id for prekey in prekeys], told.highest)
     if _is_first(told, prekeys, era):
         OneTimePrekey.objects.filter(device=device, kind=kind).delete()
     else:
-        _add(device, kind, {prekey.key_id: prekey for prekey in prekeys if prekey.key_id > told.highest})
+        new = (prekey for prekey in prekeys if not key_ids.is_behind(prekey.key_id, told.highest))
+        _add(device, kind, {prekey.key_id: prekey for prekey in new})
     return Told(highest, era)
 
 
 def _add(device: Device, kind: OneTimePrekey.Kind, new: dict[int, Prekey]) -> None:
-    OneTimePrekey.objects.bulk_create(
+    rows = [
         OneTimePrekey(
             device=device, kind=kind, key_id=item.key_id, public_key=item.public_key, signature=item.signature
         )
         for item in new.values()
-    )
+    ]
+    # Whoever went all the way round may meet a number of their own that nobody has taken yet.
+    OneTimePrekey.objects.bulk_create(rows, ignore_conflicts=True)
     _drop_oldest(device, kind)
 
 
 def _drop_oldest(device: Device, kind: OneTimePrekey.Kind) -> None:
     pool = OneTimePrekey.objects.filter(device=device, kind=kind)
-    surplus = pool.order_by("-key_id").select_for_update(skip_locked=True)[POOL_SIZE:]
+    surplus = pool.order_by("-pk").select_for_update(skip_locked=True)[POOL_SIZE:]
     pool.filter(pk__in=[row.pk for row in surplus]).delete()
 
 

@@ -274,6 +274,61 @@ def test_everything_a_device_ever_uploaded_said_again_changes_nothing(
     assert later["signed_prekey"] == recorded[-1][1]["signed_prekey"]
 
 
+# --- pushing numbers -----------------------------------------------------------------------------------------------------------
+
+LAST_ID = 2**24 - 1
+
+
+def put_ids(phone: Installation, *key_ids: int, kind: str = "one_time_prekeys") -> Answer:
+    make = phone.keys.prekey if kind == "one_time_prekeys" else phone.keys.pq_prekey
+    return phone.http.put("keys", {kind: [make(key_id) for key_id in key_ids]})
+
+
+@pytest.mark.parametrize("kind", ["one_time_prekeys", "pq_prekeys"])
+def test_nobody_pushes_the_highest_number_out_of_reach_of_the_device(services: None, kind: str) -> None:
+    """Mallory has Bob's access token for ten minutes."""
+    bob = Installation()
+    bob.register(prekeys=3, pq_prekeys=[bob.keys.pq_prekey(number) for number in range(1, 4)])
+    for far in (2**17, 2**23, LAST_ID - 2**17):
+        refused = put_ids(bob, 100, far, kind=kind)
+        assert (refused.status, refused.code) == (400, "INVALID_REQUEST")
+        assert refused.body["field"] == f"{kind}.1.key_id"
+    assert put_ids(bob, LAST_ID, kind=kind).body == {"count": 3, "pq_count": 3}, "just behind, on the circle"
+    assert sum(put_ids(bob, 100, 101, kind=kind).body.values()) == 8
+
+
+def test_nobody_leaps_often(bob_phone: Installation, settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"PREKEY_LEAPS_PER_DAY": [2]}
+    assert [put_ids(bob_phone, 60_000 * step).status for step in (1, 2, 3)] == [200, 200, 429]
+    assert put_ids(bob_phone, 120_256).body["count"] == 13, "whoever counts is not held up"
+
+
+def test_whoever_signs_in_again_may_begin_anywhere_above(bob_phone: Installation) -> None:
+    bob_phone.register(one_time_prekeys=[bob_phone.keys.prekey(2**23)])
+    assert left(bob_phone) == 11
+    assert put_ids(bob_phone, 2**23 + 1).body["count"] == 12
+
+
+def test_a_client_that_began_near_the_end_counts_round(alice_phone: Installation, services: None) -> None:
+    bob = Installation()
+    bob.register(one_time_prekeys=[bob.keys.prekey(number) for number in (LAST_ID - 1, LAST_ID, 1)])
+    assert put_ids(bob, LAST_ID - 1, LAST_ID, 1).body["count"] == 3, "said again"
+    assert put_ids(bob, 2, 3).body["count"] == 5
+    taken = [one["one_time_prekey"]["key_id"] for one in (fetch(alice_phone, bob).body["devices"][0] for _ in range(5))]
+    assert sorted(taken) == [1, 2, 3, LAST_ID - 1, LAST_ID]
+    assert put_ids(bob, LAST_ID - 1, LAST_ID, 1, 2, 3).body["count"] == 0, "and said again when they are gone"
+    assert put_ids(bob, *range(4, 104)).body["count"] == 100
+
+
+def test_of_too_many_the_oldest_go_also_round_the_end(alice_phone: Installation, services: None) -> None:
+    bob = Installation()
+    bob.register(one_time_prekeys=[bob.keys.prekey(LAST_ID - number) for number in range(10)])
+    for first in (1, 101):
+        put_ids(bob, *range(first, first + 100))
+    kept = OneTimePrekey.objects.filter(device_id=bob.device_id).values_list("key_id", flat=True)
+    assert set(kept) == set(range(1, 201))
+
+
 # --- nonsense ------------------------------------------------------------------------------------------------------------------
 
 NONSENSE: tuple[Any, ...] = (5, -1, 2**24, 1.5, True, "x", "\u00e4", [], [None], {})
