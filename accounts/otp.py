@@ -12,6 +12,7 @@ import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -69,6 +70,14 @@ class Sent:
 
     session_id: uuid.UUID
     retry_after_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a registration token was redeemed for."""
+
+    user_id: uuid.UUID
+    device_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,22 @@ def redeem(registration_token: str, device_uuid: uuid.UUID) -> str:
     return decrypt_phone(phone)
 
 
+def note_made(registration_token: str, made: Made) -> None:
+    """From now on the token is good for nothing but this. To be called before it is committed, so that no token is forgotten: it may never be made."""
+    with valkey.required() as store:
+        store.set(_made_key(registration_token), f"{made.user_id} {made.device_id}", ex=TOKEN_SECONDS)
+
+
+def made_by(registration_token: str) -> Made | None:
+    """What was, or was about to be, made with the token."""
+    with valkey.required() as store:
+        noted: Any = store.get(_made_key(registration_token))
+    if noted is None:
+        return None
+    user_id, device_id = noted.decode().split()
+    return Made(uuid.UUID(user_id), int(device_id))
+
+
 def vouch(number: str) -> str:
     """A registration token without a code, on the word of whoever runs the server: for a number that has no account, and that nobody's telephone has.
 
@@ -236,3 +261,7 @@ def _registration_token(session_id: uuid.UUID) -> str:
 
 def _token_key(registration_token: str) -> str:
     return f"otp:token:{hashlib.sha256(registration_token.encode()).hexdigest()}"
+
+
+def _made_key(registration_token: str) -> str:
+    return f"{_token_key(registration_token)}:made"

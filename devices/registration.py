@@ -8,13 +8,14 @@ from django.db import connection
 
 from accounts import otp, registration_lock, usage
 from accounts.counts import count
-from accounts.models import User
+from accounts.models import Tombstone, User
+from accounts.otp import Made
 from accounts.positions import OLDEST_OPEN
 from accounts.registering import find_user, lock_or_create_user
 from accounts.registration_lock import Passage
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
-from accounts.wire.refusals import DeviceLimit, RegistrationLocked
+from accounts.wire.refusals import DeviceLimit, InvalidToken, RegistrationLocked
 from accounts.wire.scalars import write_day
 from devices import eras, holdings, prekeys, tokens
 from devices.models import Device
@@ -53,11 +54,13 @@ def register(
     any token or device, DeviceLimit (unless `unlink_device_id` makes room).
     """
     number = otp.redeem(registration_token, new.device_uuid)
+    _require_not_gone(registration_token)
     require_curve_key(new.identity_key, "device.identity_key")
     require_valid(new.keys, new.identity_key, "device.")
     passage = _pass_lock(number, pin)
     with short_transaction():
         user = lock_or_create_user(number)
+        _require_not_gone(registration_token)
         registration_lock.enter(user.pk, passage)
         usage.note_use(user.pk)
         known = (
@@ -66,7 +69,20 @@ def register(
             .first()
         )
         device = _again(known, new) if known else _first_time(user, new, unlink_device_id)
-        return Registration(device, tokens.begin(device))
+        registration = Registration(device, tokens.begin(device))
+        otp.note_made(registration_token, Made(user.pk, device.pk))
+    return registration
+
+
+def _require_not_gone(registration_token: str) -> None:
+    """Raise InvalidToken when the device this token was redeemed for was unlinked: it would come back by itself, or found the account anew."""
+    made = otp.made_by(registration_token)
+    if made is None:
+        return
+    is_active = Device.objects.filter(pk=made.device_id).values_list("active", flat=True).first()
+    # Without a row it went with its account, or the transaction that was to make it has failed.
+    if is_active is False or (is_active is None and Tombstone.objects.filter(pk=made.user_id).exists()):
+        raise InvalidToken
 
 
 def _pass_lock(number: str, pin: str | None) -> Passage:

@@ -7,10 +7,12 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from accounts import valkey
+from accounts import otp, valkey
 from accounts.models import User
+from accounts.wire.refusals import StorageUnavailable
 from devices.models import Device
 from tests.cast import Http, Installation, JsonObject, Keys, b64
+from tests.linking import Linking
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +71,51 @@ def test_a_registration_token_is_for_the_first_device_that_uses_it(services: Non
     thief = phone.beside()
     assert register(thief, token).code == "INVALID_TOKEN"
     assert register(thief, "made-up").code == "INVALID_TOKEN"
+
+
+def test_a_token_is_over_with_the_device_it_was_redeemed_for(alice_phone: Installation) -> None:
+    laptop = alice_phone.beside("Alice's laptop")
+    token = laptop.prove_number()
+    assert [register(laptop, token).status for _ in range(2)] == [201, 201]
+    laptop.signed_in(register(laptop, token).body)
+    alice_phone.register()
+    tablet = alice_phone.beside("Alice's tablet").register()
+    assert tablet.http.delete(f"devices/{laptop.device_id}").status == 204
+    for more in ({}, {"pin": "2580"}, {"device": laptop.device_input(identity_key=b64(bytes(33)))}):
+        assert register(laptop, token, **more).code == "INVALID_TOKEN", more
+    Linking(tablet, laptop).claimed().approved().completed()
+    assert register(laptop, token).code == "INVALID_TOKEN", "what came back is another device"
+    assert register(laptop).status == 201
+
+
+def test_a_token_is_over_with_the_account_it_was_redeemed_for(alice_phone: Installation) -> None:
+    laptop = alice_phone.beside("Alice's laptop")
+    token = laptop.prove_number()
+    laptop.signed_in(register(laptop, token).body)
+    assert laptop.http.delete("account").status == 200
+    assert register(laptop, token).code == "INVALID_TOKEN"
+    User.objects.filter(pk=laptop.user_id).delete()
+    assert register(laptop, token).code == "INVALID_TOKEN", "its rows are gone too"
+    assert not User.objects.exists()
+    assert laptop.register().user_id != alice_phone.user_id
+
+
+def test_a_token_whose_registration_was_rolled_back_is_as_good_as_before(
+    services: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = Installation()
+    token = phone.prove_number()
+
+    def breaks_off(registration_token: str, made: otp.Made) -> None:
+        really(registration_token, made)
+        raise StorageUnavailable
+
+    really = otp.note_made
+    with monkeypatch.context() as there:
+        there.setattr(otp, "note_made", breaks_off)
+        assert register(phone, token).status == 503
+    assert not Device.objects.exists()
+    assert register(phone, token).status == 201
 
 
 def test_a_second_device_becomes_the_primary(alice_phone: Installation) -> None:
