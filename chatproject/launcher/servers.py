@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chatproject.launcher.console import say
-from chatproject.launcher.libsignal import libsignal_variables
+from chatproject.launcher.fetched import fetched_variables
 from chatproject.launcher.private import private_servers
 from chatproject.launcher.state import STATE, only_one
 
@@ -17,7 +17,7 @@ def main(_arguments: list[str]) -> int:
     refusal = f"The servers for this checkout run already: source {directory / 'env'}"
     with only_one("servers", refusal), private_servers(directory) as environment:
         variables = directory / "env"
-        _write(variables, environment | libsignal_variables())
+        _write(variables, environment | fetched_variables())
         try:
             say(f"  Ready. In another shell: . {variables} && python -m pytest …   Ctrl-C stops them.")
             signal.pause()

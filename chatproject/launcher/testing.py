@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chatproject.launcher.bootstrap import PYTHON
 from chatproject.launcher.child import run_child
-from chatproject.launcher.libsignal import libsignal_variables
+from chatproject.launcher.fetched import fetched_variables
 from chatproject.launcher.private import private_servers
 from chatproject.launcher.state import STATE, only_one
 
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     """pytest's exit code; `arguments` are pytest's."""
     with only_one("test", "The tests run already in this checkout."), ThreadPoolExecutor(1) as beside:
         # Servers start meanwhile.
-        variables = beside.submit(libsignal_variables)
+        variables = beside.submit(fetched_variables)
         with private_servers(STATE / "test", durable=False) as environment:
             command = [str(PYTHON), "-m", "pytest", *_side_by_side(), *arguments]
             return run_child(command, environment | variables.result())

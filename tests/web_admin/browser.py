@@ -2,7 +2,7 @@
 
 import base64
 import json
-import shutil
+import os
 import subprocess
 import tempfile
 import time
@@ -14,10 +14,9 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_SECONDS = 30.0
 OPTIONS = [
-    "--headless=new",
+    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
@@ -103,15 +102,23 @@ class Tab:
 @contextmanager
 def chromium() -> Iterator[Tab]:
     """A tab of a browser that has never been anywhere."""
-    assert PROGRAM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [PROGRAM, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        command = [os.environ["CHROMIUM"], *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+        with subprocess.Popen(
+            command, env=_environment(profile), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
             try:
                 with connect(_address(Path(profile)), max_size=None) as channel:
                     yield Tab(channel)
             finally:
                 process.terminate()
+
+
+def _environment(home: str) -> dict[str, str]:
+    """Its libraries and fonts, where it came with some."""
+    brought = {"LD_LIBRARY_PATH": "CHROMIUM_LIBRARIES", "FONTCONFIG_PATH": "CHROMIUM_FONTS"}
+    given = {name: os.environ[of] for name, of in brought.items() if of in os.environ}
+    return os.environ | given | {"HOME": home}
 
 
 def _address(profile: Path) -> str:

@@ -1,22 +1,30 @@
 """The web admin in a real browser, which refuses what the policy does not allow, and says so."""
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
+from chatproject.launcher.npm import is_ci
 from tests.cast import Installation
 from tests.messaging.conftest import server  # noqa: F401  (a fixture)
-from tests.web_admin.browser import PROGRAM, Tab, chromium
+from tests.web_admin.browser import Tab, chromium
 from tests.web_admin.staff import NUMBERS, PASSWORD, code_of, device_page, hire, person_page
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True, databases=["default", "messages"]),
-    pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
 
 EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def a_browser() -> None:
+    """The launcher says where a Chromium is. In CI nothing is skipped."""
+    if "CHROMIUM" not in os.environ:
+        if is_ci():
+            pytest.fail("Chromium is not here, and in CI its test must run: start it by the launcher")
+        pytest.skip("Chromium is not here: start the tests by the launcher")
 
 
 def enter(tab: Tab, url: str) -> None:
@@ -81,6 +89,7 @@ def walk(url: str, alice: Installation) -> None:
         assert tab.complaints == []
 
 
+@pytest.mark.usefixtures("a_browser")
 async def test_staff_walks_through_the_admin_and_the_browser_complains_of_nothing(
     settings: Any,
     alice_phone: Installation,
