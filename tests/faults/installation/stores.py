@@ -22,6 +22,9 @@ KEYSPACE = "waypost_faults"
 TOGETHER_SECONDS = 60.0
 # A node's own address ends in 1, 2, 3; the one that drivers are told ends in 101, 102, 103.
 TOLD = 100
+# A full disk breaks what was being written into the mapped commit log, and a node refuses to start with that. Whatever was answered is synced and
+# in front of it; what was not may be left out.
+WITH_A_BROKEN_END = "-Dcassandra.commitlog.ignorereplayerrors=true"
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ def stores_in(directory: Path, layout: str, *, proxied: bool) -> Stores:
 
 def _node(directory: Path, number: int, first: str, *, proxied: bool) -> CassandraNode:
     address = _with_end(first, number)
-    profile = (
-        replace(TEST, settings=f"{TEST.settings}broadcast_rpc_address: {told_address(address)}\n") if proxied else TEST
-    )
+    profile = replace(TEST, java_options=(*TEST.java_options, WITH_A_BROKEN_END))
+    if proxied:
+        profile = replace(profile, settings=f"{profile.settings}broadcast_rpc_address: {told_address(address)}\n")
     node = CassandraNode(directory / f"cassandra-{number}", address=address, seed=first, profile=profile)
     node.name = f"Cassandra {number}"
     return node

@@ -116,7 +116,8 @@ def _workers(installation: Installation) -> Iterator[Fault]:
         yield _killed("worker killed", worker)
         yield replace(_stopped("worker stopped", worker, (5.0, 30.0)), freezes=True)
         yield _killed("worker restarted", worker, signal.SIGTERM)
-    yield _away("all workers killed", installation.workers, SHORT)
+    # Their socket goes on taking connections, and nobody is there to answer until one is back.
+    yield replace(_away("all workers killed", installation.workers, SHORT), freezes=True)
     for finisher in installation.finishers:
         yield _killed("finisher killed", finisher)
         yield _stopped("finisher stopped", finisher, (5.0, 30.0))
