@@ -4,7 +4,8 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,14 @@ class Phone:
         return self.socket.connection.state is websockets.State.OPEN
 
     async def listen(self) -> None:
+        try:
+            await self._hear()
+        finally:
+            # Whoever waits for an answer learns that none comes.
+            for answer in self._answers.values():
+                answer.set_exception(ConnectionError("the socket is closed"))
+
+    async def _hear(self) -> None:
         async for data in self.socket.connection:
             frame = json.loads(data)
             match frame["type"]:
@@ -177,6 +186,17 @@ class Scene:
         assert self.bob.is_open
 
 
+@asynccontextmanager
+async def away(estate: Estate, store: str, fault: str) -> AsyncIterator[None]:
+    """As the estate does it, while the phones go on hearing: with a loop that stood still until a server has started, they would look gone."""
+    with ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, estate.away(store, fault))
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(stack.close)
+
+
 async def until(fact: Callable[[], bool], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not fact():  # noqa: ASYNC110
@@ -229,7 +249,7 @@ def test_without_redis_messages_flow_and_what_guards_secrets_refuses(estate: Est
 
     async def act(scene: Scene) -> None:
         before = await scene.pace(15)
-        with estate.away(REDIS, fault):
+        async with away(estate, REDIS, fault):
             await scene.everybody_is_told("redis")
             during = await scene.pace(15)
             assert during < 1.5 * before + 0.05
@@ -268,7 +288,7 @@ def test_without_postgresql_nothing_is_accepted_and_open_sockets_drain_and_ackno
         await until(lambda: len(scene.bob.got) >= 256, 30)
         assert last not in scene.bob.seqs(), "the window is full, the rest is in the mailbox"
         await asyncio.sleep(2)
-        with estate.away(POSTGRESQL, fault):
+        async with away(estate, POSTGRESQL, fault):
             first = await scene.say()
             assert (first["type"], first["error_code"], first["retryable"]) == ("error", "STORAGE_UNAVAILABLE", True)
             await scene.everybody_is_told("postgresql")
@@ -302,7 +322,7 @@ def test_without_postgresql_nothing_is_accepted_and_open_sockets_drain_and_ackno
 def test_without_the_message_store_sends_are_kept_up_to_the_cap_and_then_refused(estate: Estate, fault: str) -> None:
     async def act(scene: Scene) -> None:
         history = f"conversations/{scene.conversation}/messages?limit=100"
-        with estate.away(MESSAGES, fault):
+        async with away(estate, MESSAGES, fault):
             kept = [await scene.say() for _ in range(5)]
             assert {answer["type"] for answer in kept} == {"sent"}
             await scene.everybody_is_told("messages")

@@ -384,7 +384,7 @@ async def test_the_watermark_stays_below_an_open_append(
 
 async def _watermark_becomes(user_id: UUID, good: Callable[[int], bool]) -> None:
     """Whatever is open on the whole server holds it back, also what others do in their own databases meanwhile."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not good((await outbox.watermark("default", user_id)).position):  # noqa: ASYNC110  (asked again)
             await asyncio.sleep(0.02)
 
