@@ -1,61 +1,36 @@
-"""Where a web process listens; and that a socket whose client reads nothing does not outlive what it was closed for."""
+"""A web process as it is served."""
 
-import argparse
-import asyncio
+import gc
 import socket
+import subprocess
+import sys
 from typing import Any
 
-import pytest
-import uvicorn
+import httpx
 
-from chatproject import serve
-from tests.waiting import until
-
-OPENING = (
-    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
+PROGRAM = "from chatproject.serve import main; main('tests.chatproject.test_serve:application')"
 
 
-async def talkative(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Says more than anybody buffers, and leaves."""
-    await receive()
-    await send({"type": "websocket.accept"})
-    talking = asyncio.create_task(_talk(send))
-    await asyncio.sleep(0.3)
-    assert not talking.done()
-    talking.cancel()
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Says how many objects the collector leaves out, and how many it looks through."""
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+        return
+    body = f"{gc.get_freeze_count()} {len(gc.get_objects())}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
 
 
-async def _talk(send: Any) -> None:
-    for _ in range(100):
-        await send({"type": "websocket.send", "bytes": bytes(1_000_000)})
-
-
-async def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "CUT_SECONDS", 0.5)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(talkative, lifespan="off", ws=serve.DeviceProtocol, log_config=None)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    with socket.create_connection(listening.getsockname()) as deaf:
-        deaf.sendall(OPENING)
-        await until(lambda: len(server.server_state.connections) == 1)
-        await until(lambda: not server.server_state.connections)
-    server.should_exit = True
-    await task
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_it_opens_a_socket_where_nobody_gave_it_one(host: str) -> None:
-    with serve._listener(argparse.Namespace(fd=None, host=host, port=0)) as listener:
-        assert listener.getsockname()[0] == host
-        with socket.create_connection(listener.getsockname()[:2], timeout=5):
-            pass
-
-
-def test_it_takes_the_socket_it_was_given() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as given:
-        listener = serve._listener(argparse.Namespace(fd=given.fileno(), host="::1", port=1))
-        assert listener.getsockname() == given.getsockname()
-        listener.detach()
+def test_the_collector_leaves_out_what_a_web_process_has_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        command = [sys.executable, "-c", PROGRAM, "--fd", str(listener.fileno())]
+        with subprocess.Popen(command, pass_fds=[listener.fileno()]) as process:
+            try:
+                answer = httpx.get(url, timeout=30).text
+            finally:
+                process.terminate()
+    left_out, looked_through = map(int, answer.split())
+    assert left_out > 10 * looked_through
