@@ -29,7 +29,7 @@ CROWD: dict[str, Any] = {
     "reinstall_every": 0.0,
 }
 # The nodes of a cluster share the two cores with everything else, so groups are small: it is messages that are counted, not their copies.
-LARGE_CROWD = CROWD | {"users": 30, "guests": 6, "conversations": 40, "largest": 5, "rate": 40.0}
+LARGE_CROWD = CROWD | {"users": 30, "guests": 6, "conversations": 40, "largest": 4, "rate": 40.0}
 WARM_UP, LONG_WARM_UP = 20.0, 90.0
 SMOKE_KINDS = (
     "worker killed",
