@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -12,6 +12,8 @@ from accounts.limits import Limit, WithoutRedis, spend
 from accounts.models import Preference, Relationship, Tombstone, User
 from accounts.phones import pepper
 from accounts.preferences import PHONE_DISCOVERY
+from accounts.tombstones import lock_living
+from accounts.transactions import short_transaction
 from accounts.wire.refusals import Conflict, InvalidRequest, NotFound
 
 LOOKUPS = Limit("LOOKUPS_PER_15_MIN", 900, WithoutRedis.REFUSE)
@@ -26,15 +28,15 @@ def access_user(user_id: UUID) -> User:
 
 
 def change_profile(user_id: UUID, changes: Mapping[str, object]) -> User:
-    """The person, after the changes; None clears. Raises Conflict for a name somebody has, whatever its case."""
-    user = access_user(user_id)
-    if "display_name" in changes and changes["display_name"] is None and user.display_name:
-        raise InvalidRequest(sentence="display_name cannot be cleared.", field="display_name")
-    for name, value in changes.items():
-        setattr(user, name, value if value is not None or name in ("username", "avatar") else "")
-    user.updated_at = timezone.now()
+    """The person, after the changes; None clears. Raises Conflict for a name somebody has, whatever its case, and InvalidToken without an account."""
     try:
-        with transaction.atomic():
+        with short_transaction():
+            user = lock_living(user_id)
+            if "display_name" in changes and changes["display_name"] is None and user.display_name:
+                raise InvalidRequest(sentence="display_name cannot be cleared.", field="display_name")
+            for name, value in changes.items():
+                setattr(user, name, value if value is not None or name in ("username", "avatar") else "")
+            user.updated_at = timezone.now()
             user.save(update_fields=[*changes, "updated_at"])
     except IntegrityError as failure:
         raise Conflict(sentence="This username is taken.", field="username") from failure

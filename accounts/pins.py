@@ -104,17 +104,8 @@ def registration_lock(user_id: UUID) -> datetime | None:
     return found.lock_ends_at if found is not None and found.is_locked else None
 
 
-def require_pin(user_id: UUID, pin: str | None) -> None:
-    """Return when this is the account's PIN, or when it has none.
-
-    Raises Unauthorized with the attempts that remain (asking without a PIN costs none), RateLimited when none do. Not to be called in a transaction:
-    a try that is rolled back would be one for free.
-    """
-    check_pin(user_id, pin)
-
-
 def verify_pin(user_id: UUID, pin: str | None) -> None:
-    """Return when this is the account's PIN. Raises NotFound when it has none; else as `require_pin`."""
+    """Return when this is the account's PIN. Raises NotFound when it has none; else as `check_pin`."""
     if check_pin(user_id, pin) is None:
         raise NotFound(sentence="No PIN is set.")
 
@@ -127,7 +118,7 @@ def set_pin(
     registration_lock: bool | None,
     require_right: Callable[[], object],
 ) -> None:
-    """Afterwards this is the account's PIN, and the lock as said (None: as it was, first off). As `require_pin` for the current one.
+    """Afterwards this is the account's PIN, and the lock as said (None: as it was, first off). As `check_pin` for the current one.
 
     Where there is no current one, `require_right` raises unless the caller may choose the first, and is asked once more in the transaction that sets it.
     """
@@ -148,7 +139,7 @@ def set_pin(
 
 
 def remove_pin(user_id: UUID, current_pin: str | None) -> None:
-    """Afterwards the account has no PIN and no lock. Raises NotFound when it had none; else as `require_pin`."""
+    """Afterwards the account has no PIN and no lock. Raises NotFound when it had none; else as `check_pin`."""
     current = check_pin(user_id, current_pin)
     if current is None:
         raise NotFound(sentence="No PIN is set.")
@@ -156,7 +147,11 @@ def remove_pin(user_id: UUID, current_pin: str | None) -> None:
 
 
 def check_pin(user_id: UUID, pin: str | None) -> str | None:
-    """The stored form of the right PIN, by which a change knows that nobody was faster; None: the account has no PIN. As `require_pin`."""
+    """The stored form of the right PIN, by which `require_still` knows that nobody was faster; None: the account has no PIN.
+
+    Raises Unauthorized with the attempts that remain (asking without a PIN costs none), RateLimited when none do. Not to be called in a transaction:
+    a try that is rolled back would be one for free.
+    """
     if pin is None:
         if has_pin(user_id):
             _refuse(user_id)
@@ -165,6 +160,16 @@ def check_pin(user_id: UUID, pin: str | None) -> str | None:
         return compare(user_id, pin)
     except WrongPin as wrong:
         _refuse(user_id, wrong.attempts_remaining)
+
+
+def require_still(user_id: UUID, current: str | None) -> None:
+    """Return when the account's PIN is still the one that `check_pin` has found right, or still none; nobody changes it before the transaction ends.
+
+    Raises Unauthorized, RateLimited. To be called with the person's row locked, which who chooses a first PIN locks too.
+    """
+    found = Pin.objects.select_for_update().filter(pk=user_id).values_list("secret_hash", flat=True).first()
+    if found != current:
+        _refuse(user_id)
 
 
 def compare(user_id: UUID, pin: str) -> str | None:

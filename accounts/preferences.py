@@ -16,7 +16,8 @@ from zoneinfo import available_timezones
 
 from django.utils import timezone
 
-from accounts.models import Preference, User
+from accounts.models import Preference
+from accounts.tombstones import lock_living
 from accounts.transactions import short_transaction
 from accounts.wire.refusals import InvalidRequest, NotFound, TooLarge
 
@@ -84,14 +85,14 @@ def access(user_id: UUID, key: str) -> Setting:
 def change(user_id: UUID, values: Mapping[str, Any], *, field: str | None = None) -> dict[str, Setting]:
     """These settings, after the change; None puts the default back, or removes. All or none.
 
-    Raises NotFound for what is no key, TooLarge, and InvalidRequest for a value a known key cannot have; its `field` is the key if none is given.
+    Raises NotFound for what is no key, TooLarge, InvalidToken without an account, and InvalidRequest for a value a known key cannot have; its `field` is the key if none is given.
     """
     for key, value in values.items():
         require_key(key)
         _check(key, value, field or key)
     with short_transaction():
         # One change of a person's settings at a time: two at once might go past the number of keys.
-        User.objects.select_for_update(no_key=True).get(pk=user_id)
+        lock_living(user_id)
         return {key: _put(user_id, key, value) for key, value in values.items()}
 
 

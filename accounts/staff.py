@@ -24,7 +24,7 @@ def one_time_password() -> str:
 @transaction.atomic
 def appoint(number: str, role: str) -> str:
     """The one-time password with which the person of this number, known or new, logs in next; any earlier password and second step are over."""
-    user = find(number) or User.objects.create_user(number, display_name=role.capitalize())
+    user = _lock(number) or User.objects.create_user(number, display_name=role.capitalize())
     password = one_time_password()
     user.is_staff = user.is_active = True
     user.is_superuser = role == SUPERUSER
@@ -40,7 +40,7 @@ def appoint(number: str, role: str) -> str:
 @transaction.atomic
 def dismiss(number: str) -> bool:
     """Whether there was staff of this number. The person stays, as a person."""
-    user = find(number)
+    user = _lock(number)
     if user is None or not user.is_staff:
         return False
     user.is_staff = user.is_superuser = False
@@ -55,3 +55,8 @@ def dismiss(number: str) -> bool:
 def find(number: str) -> User | None:
     """The person of this number."""
     return User.objects.filter(phone_hash=hash_phone(number)).first()
+
+
+def _lock(number: str) -> User | None:
+    """The same, locked until the transaction ends: the rank is not given to an account that is being deleted, which has no number afterwards."""
+    return User.objects.select_for_update(no_key=True).filter(phone_hash=hash_phone(number)).first()

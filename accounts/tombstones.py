@@ -18,6 +18,7 @@ from accounts import known_places
 from accounts.chores import by_blocks
 from accounts.models import Tombstone, User
 from accounts.phones import encrypt_phone
+from accounts.wire.refusals import InvalidToken
 from accounts.wire.scalars import write_time
 
 LASTS = timedelta(days=30)
@@ -33,6 +34,18 @@ class DeadMailbox:
     device_id: int
     created_ms: int
     unlinked_ms: int
+
+
+def lock_living(user_id: UUID) -> User:
+    """The person's row, locked until the transaction ends, for whoever writes what is theirs: nothing is added to an account that was deleted.
+
+    Raises InvalidToken when it was: whoever asks has lost it meanwhile.
+    """
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    # Asked when the lock is held: the first statement does not see what was committed while it waited.
+    if user is None or Tombstone.objects.filter(pk=user_id).exists():
+        raise InvalidToken
+    return user
 
 
 def bury(user: User, mailboxes: Sequence[DeadMailbox]) -> Tombstone:

@@ -17,15 +17,17 @@ from devices.signals import account_deleted
 def delete_account(caller: CurrentDevice, pin: str | None) -> Tombstone:
     """End the caller's account for good: its devices, tokens and keys, and who it was. Everything else is erased soon after.
 
-    Raises Forbidden for staff, whose rank somebody else takes away first, and what `pins.require_pin` raises.
+    Raises Forbidden for staff, whose rank somebody else takes away first, and what `pins.check_pin` raises.
     """
     _require_no_rank(User.objects.get(pk=caller.user_id))
-    pins.require_pin(caller.user_id, pin)
+    current = pins.check_pin(caller.user_id, pin)
     with short_transaction():
         user = holdings.lock_holder(caller.user_id)
         _require_no_rank(user)
         if not Device.objects.filter(pk=caller.device_id, active=True).exists():
             raise InvalidToken
+        pins.require_still(user.pk, current)
+        holdings.close_links(user.pk)
         for device in holdings.active_devices(user.pk):
             holdings.unlink(device)
         # Unlinking has raised the epoch; what is saved below is not to take that back.

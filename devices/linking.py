@@ -72,7 +72,10 @@ def open_link(caller: CurrentDevice) -> Opened:
     holdings.require_room(holdings.active_devices(caller.user_id))
     spend(PER_HOUR, str(caller.user_id))
     token = secrets.token_urlsafe(32)
-    link = Link.objects.create(user_id=caller.user_id, token_hash=_hash(token), expires_at=timezone.now() + LASTS)
+    with short_transaction():
+        holdings.lock_holder(caller.user_id)
+        holdings.require_primary(caller.device_id)
+        link = Link.objects.create(user_id=caller.user_id, token_hash=_hash(token), expires_at=timezone.now() + LASTS)
     return Opened(link.pk, token)
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from accounts import pins, usage
+from accounts import pins, tombstones, usage
 from accounts.models import User
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
@@ -15,24 +15,29 @@ from devices.signals import Reason
 
 def rename(caller: CurrentDevice, device_id: int, name: str) -> Device:
     """The device under its new name. A device renames itself, the primary any. Raises NotFound or Forbidden."""
-    device = holdings.access_own_device(caller.user_id, device_id)
-    _require_say(caller, device)
-    device.name = name
-    device.save(update_fields=["name"])
+    with short_transaction():
+        holdings.lock_holder(caller.user_id)
+        device = holdings.access_own_device(caller.user_id, device_id)
+        _require_say(caller, device)
+        device.name = name
+        device.save(update_fields=["name"])
     return device
 
 
 def unlink(caller: CurrentDevice, device_id: int, pin: str | None) -> None:
     """End a device for good: itself, or any by the primary with the account's PIN.
 
-    Raises NotFound, Forbidden, Conflict for the primary and the last one, or what `pins.require_pin` raises.
+    Raises NotFound, Forbidden, Conflict for the primary and the last one, or what `pins.check_pin` raises.
     """
     _require_unlinkable(caller, device_id)
-    if device_id != caller.device_id:
-        pins.require_pin(caller.user_id, pin)
+    is_for_others = device_id != caller.device_id
+    current = pins.check_pin(caller.user_id, pin) if is_for_others else None
     with short_transaction():
         holdings.lock_holder(caller.user_id)
-        holdings.unlink(_require_unlinkable(caller, device_id))
+        device = _require_unlinkable(caller, device_id)
+        if is_for_others:
+            pins.require_still(caller.user_id, current)
+        holdings.unlink(device)
         by = {"by_device_id": str(caller.device_id)}
         note(Kind.DEVICE_UNLINKED, user_id=caller.user_id, device_id=device_id, facts=by)
 
@@ -65,8 +70,10 @@ def block_user(user_id: UUID) -> None:
 
 def unblock_user(user_id: UUID) -> None:
     """The person may sign in again. While they could not, nobody used the account: their registration lock has not come nearer to its end."""
-    User.objects.filter(pk=user_id).update(is_active=True)
-    usage.note_use(user_id)
+    with short_transaction():
+        tombstones.lock_living(user_id)
+        User.objects.filter(pk=user_id).update(is_active=True)
+        usage.note_use(user_id)
 
 
 def _require_unlinkable(caller: CurrentDevice, device_id: int) -> Device:

@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from accounts.models import Tombstone, User
+from accounts.wire.refusals import InvalidToken
 
 
 class Reason(enum.StrEnum):
@@ -67,7 +68,12 @@ def deed(permission: str, *, find: Callable[[str], tuple[User, Any] | None]) -> 
             if reason is None:
                 messages.error(request, "Choose a reason.")
                 return back_to(user)
-            done = do(page, request, user, target, reason)
+            try:
+                done = do(page, request, user, target, reason)
+            except InvalidToken:
+                # Since it was looked for.
+                messages.error(request, "This account was deleted.")
+                return back_to(user)
             if isinstance(done, HttpResponse):
                 return done
             messages.success(request, done)

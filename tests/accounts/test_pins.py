@@ -228,17 +228,17 @@ def test_of_two_changes_with_the_same_current_pin_one_happens(alice_phone: Insta
 def test_a_try_is_never_taken_where_it_could_be_rolled_back(alice_phone: Installation) -> None:
     with_pin(alice_phone)
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        pins.require_pin(UUID(alice_phone.user_id), WRONG)
+        pins.check_pin(UUID(alice_phone.user_id), WRONG)
 
 
 def test_whoever_has_no_pin_is_not_asked_for_one(alice_phone: Installation) -> None:
     user_id = UUID(alice_phone.user_id)
-    pins.require_pin(user_id, None)
-    pins.require_pin(user_id, WRONG)
+    pins.check_pin(user_id, None)
+    pins.check_pin(user_id, WRONG)
     with_pin(alice_phone)
-    pins.require_pin(user_id, PIN)
+    pins.check_pin(user_id, PIN)
     with pytest.raises(Unauthorized):
-        pins.require_pin(user_id, None)
+        pins.check_pin(user_id, None)
 
 
 def test_where_there_is_no_pin_a_comparison_is_made_all_the_same(

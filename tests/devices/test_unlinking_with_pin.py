@@ -1,7 +1,10 @@
 """Unlinking another device takes the account's PIN, where there is one."""
 
+from uuid import UUID
+
 import pytest
 
+from accounts import pins
 from accounts.models import Pin
 from tests.cast import Answer, Installation
 
@@ -33,6 +36,21 @@ def test_the_primary_unlinks_others_with_the_pin(alice_phone: Installation, alic
     assert alice_phone.http.get("profile").status == 200
     assert unlink(alice_laptop, alice_phone, PIN).status == 204
     assert alice_phone.http.get("profile").code == "INVALID_TOKEN"
+
+
+def test_a_pin_that_was_changed_while_it_was_checked_unlinks_nothing(
+    alice_phone: Installation, alice_laptop: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = pins.check_pin
+
+    def change_it_then(user_id: UUID, pin: str | None) -> str | None:
+        current = really(user_id, pin)
+        Pin.objects.update(secret_hash=f"after {current}")
+        return current
+
+    monkeypatch.setattr(pins, "check_pin", change_it_then)
+    assert unlink(alice_laptop, alice_phone, PIN).code == "UNAUTHORIZED"
+    assert alice_phone.http.get("profile").status == 200
 
 
 def test_a_device_leaves_by_itself_without_it(alice_phone: Installation, alice_laptop: Installation) -> None:

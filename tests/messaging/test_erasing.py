@@ -2,7 +2,8 @@
 
 import concurrent.futures
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
@@ -13,11 +14,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts import chores, tombstones, valkey
-from accounts.models import SecurityEvent, Tombstone, User
+from accounts import chores, pins, staff, tombstones, valkey
+from accounts.models import Pin, Preference, SecurityEvent, Tombstone, User
 from accounts.security_events import Kind
 from accounts.wire.refusals import InvalidToken, NotFound, StorageUnavailable
 from conversations import founding, membership
@@ -25,12 +26,14 @@ from conversations.changes import Description
 from conversations.founding import NewGroup
 from conversations.models import Conversation, DeviceStart, Gap, Member
 from devices import unlinking
-from devices.models import TokenPair
+from devices.current import CurrentDevice
+from devices.deletion import delete_account
+from devices.models import Device, Link, TokenPair
 from messaging import errands
 from messaging.envelopes import Mailbox
 from messaging.store.memory import MemoryStore
 from messaging.store.protocol import StoreUnavailable
-from tests.cast import Answer, Installation, JsonObject
+from tests.cast import Answer, Http, Installation, JsonObject
 from tests.conversations_of import sender
 from tests.linking import Linking, and_close, at_once, linked
 from tests.messaging.conftest import Connect
@@ -185,6 +188,82 @@ def test_who_signs_in_while_the_account_is_being_deleted_gets_another_one(alice_
         tombstones.bury(user, [])
         transaction.on_commit(lambda: again.signed_in(waiting.result().body))
     assert again.user_id not in ("", alice_phone.user_id)
+
+
+def test_a_pin_that_was_changed_while_it_was_checked_deletes_nothing(
+    alice_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = pins.check_pin
+
+    def change_it_then(user_id: UUID, pin: str | None) -> str | None:
+        current = really(user_id, pin)
+        Pin.objects.update_or_create(user_id=user_id, defaults={"secret_hash": f"after {current}"})
+        return current
+
+    for body in ({}, {"pin": "271828"}):
+        with monkeypatch.context() as patch:
+            patch.setattr(pins, "check_pin", change_it_then)
+            refused = delete(alice_phone, dict(body))
+        assert (refused.status, refused.code, refused.body["attempts_remaining"]) == (401, "UNAUTHORIZED", 5)
+        assert alice_phone.http.get("profile").status == 200
+        Pin.objects.all().delete()
+        assert alice_phone.http.put("auth/pin", {"pin": "271828"}).status == 200
+
+
+def test_what_was_under_way_while_the_account_was_deleted_writes_nothing_behind_its_tombstone(
+    alice_phone: Installation,
+) -> None:
+    laptop = linked(alice_phone)
+    user_id, number = UUID(alice_phone.user_id), alice_phone.phone_number
+    caller = CurrentDevice(user_id, int(alice_phone.device_id), 1, alice_phone.registration_id, is_primary=True)
+    waiting = Linking(alice_phone, alice_phone.beside("Alice's tablet"))
+
+    def by(phone: Installation) -> Http:
+        return Http(phone.access_token)
+
+    writers: list[Callable[[], object]] = [
+        lambda: by(alice_phone).patch("profile", {"display_name": "Alice", "username": "alice"}).status,
+        lambda: by(alice_phone).put("settings/theme", {"value": "dark"}).status,
+        lambda: by(laptop).patch(f"devices/{laptop.device_id}", {"name": "Alice's own"}).status,
+        lambda: by(alice_phone).post("devices/link", {}).status,
+        lambda: by(alice_phone).put("auth/pin", {"pin": "271828"}).status,
+        lambda: waiting.claim(Installation(alice_phone.phone_number, "Alice's tablet")).status,
+        lambda: staff.appoint(number, staff.SUPPORT),
+        lambda: unlinking.unblock_user(user_id),
+    ]
+    with ThreadPoolExecutor(len(writers)) as threads:
+        with transaction.atomic():
+            delete_account(caller, None)
+            answers = [threads.submit(and_close, writer) for writer in writers]
+            wait_until_locked_out(len(writers))
+        statuses = [answer.result() for answer in answers[:6]]
+        assert statuses == [401, 401, 404, 403, 403, 409]
+        assert answers[6].result(), "the number is somebody else's by then"
+        with pytest.raises(InvalidToken):
+            answers[7].result()
+    row = User.objects.get(pk=user_id)
+    assert (row.username, row.display_name, row.is_active, row.is_staff) == (None, "", False, False)
+    assert not Preference.objects.filter(user_id=user_id).exists()
+    assert not Pin.objects.filter(user_id=user_id).exists()
+    assert not Device.objects.filter(user_id=user_id, name="Alice's own").exists()
+    assert not Link.objects.filter(user_id=user_id, state__in=(Link.State.NEW, Link.State.CLAIMED)).exists()
+
+
+LOCKED_OUT = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def wait_until_locked_out(count: int) -> None:
+    """Return when so many wait for what the running transaction holds."""
+    give_up = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while True:
+            # A transaction looks once, unless it is told to look again.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(LOCKED_OUT)
+            if cursor.fetchone()[0] >= count:
+                return
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
 
 
 async def test_nothing_of_it_is_left_in_postgresql(
