@@ -197,6 +197,7 @@ VAPID_SUBJECT: str = env.str("VAPID_SUBJECT", default=f"mailto:postmaster@{vapid
 WEBPUSH_PUBLIC_KEY: str = vapid.public_key(VAPID_PRIVATE_KEY) if VAPID_PRIVATE_KEY else ""
 PUSH_ALLOWED_HOSTS: list[str] = env.list("PUSH_ALLOWED_HOSTS", default=[])
 PUSH_PRIVATE_HOSTS: list[str] = env.list("PUSH_PRIVATE_HOSTS", default=[])
+PUSH_PORTS: list[int] = env.list("PUSH_PORTS", cast=int, default=[443])
 PUSH_CA_FILE: str = env.str("PUSH_CA_FILE", default="")
 FCM_CREDENTIALS: str = env.str("FCM_CREDENTIALS", default="")
 APNS_KEY_FILE: str = env.str("APNS_KEY_FILE", default="")

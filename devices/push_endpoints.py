@@ -33,9 +33,11 @@ class Endpoint:
 
 
 def require_endpoint(url: str) -> Endpoint:
-    """Raise EndpointRefused unless this is an https URL of a host that may be called."""
+    """Raise EndpointRefused unless this is an https URL of a host and a port that may be called."""
     parts = _split(url)
     host, port = parts.hostname or "", parts.port or HTTPS_PORT
+    if not _is_a_port_of_pushes(host, port):
+        raise EndpointRefused
     if may_be_private(host, port):
         return Endpoint(host, port)
     if not _is_a_name(host) or (settings.PUSH_ALLOWED_HOSTS and not _is_named(host, port, settings.PUSH_ALLOWED_HOSTS)):
@@ -46,6 +48,12 @@ def require_endpoint(url: str) -> Endpoint:
 def may_be_private(host: str, port: int) -> bool:
     """Whether the operator has named this host, so that its address may be one of the own network."""
     return _is_named(host, port, settings.PUSH_PRIVATE_HOSTS)
+
+
+def _is_a_port_of_pushes(host: str, port: int) -> bool:
+    """Behind the others something else may listen, which a stranger would reach through the server."""
+    named = {name.lower() for name in (*settings.PUSH_ALLOWED_HOSTS, *settings.PUSH_PRIVATE_HOSTS)}
+    return port in settings.PUSH_PORTS or f"{_shown(host)}:{port}" in named
 
 
 def _split(url: str) -> SplitResult:
@@ -76,10 +84,14 @@ def _is_an_address(host: str) -> bool:
 
 def _is_named(host: str, port: int, names: list[str]) -> bool:
     """Names are `host`, `host:port`, or `.domain` for every host below it; an address of IPv6 stands in brackets."""
-    host = host.lower()
-    shown = f"[{host}]" if ":" in host else host
+    shown = _shown(host)
     return any(
-        name.lower() in (shown, f"{shown}:{port}") or (name.startswith(".") and host.endswith(name.lower()))
+        name.lower() in (shown, f"{shown}:{port}") or (name.startswith(".") and shown.endswith(name.lower()))
         for name in names
         if host
     )
+
+
+def _shown(host: str) -> str:
+    host = host.lower()
+    return f"[{host}]" if ":" in host else host

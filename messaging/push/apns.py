@@ -11,8 +11,9 @@ from devices.push_tokens import Address
 from messaging.push.gateway import Gone, Knock, Refused, TryAgain
 
 ANSWER_SECONDS = 5.0
-# Reasons of https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
-_GONE = ("Unregistered", "BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken")
+# https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns: 410 is said of this token alone. BadDeviceToken
+# and DeviceTokenNotForTopic are said of everybody's when it is APNS_SANDBOX or APNS_TOPIC that is wrong.
+_GONE_STATUS, _GONE_REASON = 410, "Unregistered"
 
 
 class Apns:
@@ -67,7 +68,7 @@ def _request(knock: Knock) -> Any:
 
 
 def _failure(status: int, reason: str | None) -> Exception:
-    if status == 410 or reason in _GONE:
+    if status == _GONE_STATUS or reason == _GONE_REASON:
         return Gone()
     return TryAgain() if status == 429 or status >= 500 else Refused()
 

@@ -44,9 +44,15 @@ class Fcm:
         message = messaging.Message(token=knock.address.token, data={"wake": "true"}, android=android)
         try:
             messaging.send(message, app=self._app)
-        except (messaging.UnregisteredError, messaging.SenderIdMismatchError):
+        except messaging.UnregisteredError:
             raise Gone from None
-        except (exceptions.InvalidArgumentError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+        except (
+            # Said of everybody's tokens when it is the server's credentials that are another project's.
+            messaging.SenderIdMismatchError,
+            exceptions.InvalidArgumentError,
+            exceptions.PermissionDeniedError,
+            exceptions.UnauthenticatedError,
+        ):
             raise Refused from None
         except (exceptions.FirebaseError, GoogleAuthError):
             raise TryAgain from None

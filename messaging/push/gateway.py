@@ -34,7 +34,7 @@ class PushFailure(Exception):
 
 
 class Gone(PushFailure):
-    """Nobody is at this address any more, and nobody will be."""
+    """Nobody is at this address any more, and nobody will be: the provider says so of this one, and would not if a setting of the server were wrong."""
 
 
 class Refused(PushFailure):

@@ -215,6 +215,7 @@ class Pusher:
             await _remove(kept)
             return "gone"
         except Refused:
+            self._lanes.has_refused(turn.lane, asyncio.get_running_loop().time())
             return "refused"
         except TryAgain as failure:
             return self._failed(wake, turn, failure.after_seconds)

@@ -123,7 +123,7 @@ ALLOWED = [
     ENDPOINT,
     "https://fcm.googleapis.com/fcm/send/abc:def",
     "https://web.push.apple.com/QA-b_c",
-    "https://ntfy.example.org:2586/upABC?up=1",
+    "https://ntfy.example.org:443/upABC?up=1",
     "https://WNS2-par02p.notify.windows.com/w/?token=a%2b%3d",
     "HTTPS://push.example.org/",
 ]
@@ -145,6 +145,8 @@ REFUSED = [
     "https://push.example.org\\@evil.example/",
     "https://push.example.org/#fragment",
     "https://push.example.org:0/",
+    "https://push.example.org:22/",
+    "https://push.example.org:8443/",
     "https://push.example.org:99999/",
     "https://push.example.org:https/",
     "https://push.example.org/ with spaces",
@@ -191,12 +193,19 @@ def test_a_closed_network_names_its_push_services(settings: Any) -> None:
     settings.PUSH_ALLOWED_HOSTS = ["ntfy.example.org", "other.example.org:2586", ".push.example.com"]
     for url in (
         "https://ntfy.example.org/x",
-        "https://NTFY.example.org:8443/x",
+        "https://NTFY.example.org:443/x",
         "https://other.example.org:2586/",
         "https://a.b.push.example.com/",
     ):
         require_endpoint(url)
-    for url in ("https://other.example.org/", "https://push.example.com/", "https://evilpush.example.com/", ENDPOINT):
+    for url in (
+        "https://ntfy.example.org:8443/x",
+        "https://a.push.example.com:2586/",
+        "https://other.example.org/",
+        "https://push.example.com/",
+        "https://evilpush.example.com/",
+        ENDPOINT,
+    ):
         with pytest.raises(EndpointRefused):
             require_endpoint(url)
 
@@ -205,6 +214,20 @@ def test_a_host_of_the_own_network_is_called_where_it_is_named(settings: Any) ->
     settings.PUSH_PRIVATE_HOSTS = ["ntfy:2586", "10.0.0.7", "[fd12::1]:8443"]
     for url in ("https://ntfy:2586/up", "https://10.0.0.7/up", "https://[fd12::1]:8443/up"):
         require_endpoint(url)
-    for url in ("https://ntfy/up", "https://10.0.0.8/up", "https://[fd12::1]/up", "http://ntfy:2586/up"):
+    for url in (
+        "https://10.0.0.7:5432/up",
+        "https://ntfy/up",
+        "https://10.0.0.8/up",
+        "https://[fd12::1]/up",
+        "http://ntfy:2586/up",
+    ):
         with pytest.raises(EndpointRefused):
             require_endpoint(url)
+
+
+def test_other_ports_are_for_the_operator_to_name(settings: Any) -> None:
+    settings.PUSH_PORTS = [443, 2586]
+    require_endpoint("https://push.example.org/")
+    require_endpoint("https://push.example.org:2586/")
+    with pytest.raises(EndpointRefused):
+        require_endpoint("https://push.example.org:6379/")

@@ -58,8 +58,10 @@ async def test_apple_is_told_nothing() -> None:
     ("status", "reason", "outcome"),
     [
         ("410", "Unregistered", Gone),
-        ("400", "BadDeviceToken", Gone),
-        ("400", "DeviceTokenNotForTopic", Gone),
+        ("410", "ExpiredToken", Gone),
+        ("400", "Unregistered", Gone),
+        ("400", "BadDeviceToken", Refused),
+        ("400", "DeviceTokenNotForTopic", Refused),
         ("403", "InvalidProviderToken", Refused),
         ("400", "PayloadEmpty", Refused),
         ("429", "TooManyRequests", TryAgain),
@@ -144,7 +146,7 @@ async def test_google_is_told_nothing(google: Google, fcm: Fcm) -> None:
     ("where", "name", "outcome"),
     [
         ("messaging", "UnregisteredError", Gone),
-        ("messaging", "SenderIdMismatchError", Gone),
+        ("messaging", "SenderIdMismatchError", Refused),
         ("exceptions", "InvalidArgumentError", Refused),
         ("exceptions", "PermissionDeniedError", Refused),
         ("exceptions", "UnavailableError", TryAgain),

@@ -127,7 +127,7 @@ async def test_a_certificate_nobody_vouches_for_is_no_answer(service: PushServic
 async def test_a_name_that_leads_inside_is_not_called(
     service: PushService, http: GuardedHttp, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.PUSH_PRIVATE_HOSTS = []
+    settings.PUSH_PRIVATE_HOSTS, settings.PUSH_PORTS = [], [service.port]
     monkeypatch.setattr(guarded_http, "resolve", lambda _host, _port: ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
     with pytest.raises(EndpointRefused):
         await http.post(f"https://push.example.com:{service.port}/", {}, b"x")
@@ -138,7 +138,7 @@ async def test_a_name_that_changes_its_mind_is_called_where_it_was_looked_at(
     service: PushService, http: GuardedHttp, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: the first answer is public, each later one leads inside. There is only one question for each connection."""
-    settings.PUSH_PRIVATE_HOSTS = []
+    settings.PUSH_PRIVATE_HOSTS, settings.PUSH_PORTS = [], [service.port]
     asked: list[str] = []
     called: list[str] = []
 
@@ -180,7 +180,7 @@ async def test_of_several_addresses_only_a_public_one_is_called(
 async def test_no_spelling_of_this_machine_is_called(
     service: PushService, http: GuardedHttp, settings: Any, spelling: str
 ) -> None:
-    settings.PUSH_PRIVATE_HOSTS = []
+    settings.PUSH_PRIVATE_HOSTS, settings.PUSH_PORTS = [], [service.port]
     with pytest.raises(EndpointRefused):
         await http.post(f"https://{spelling}:{service.port}/", {}, b"x")
     assert service.pushed == []
