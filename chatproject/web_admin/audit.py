@@ -23,6 +23,8 @@ TOLD = ("p", "o", "kind")
 _NAME = re.compile(r"[a-z_]{1,40}")
 _VALUE = re.compile(r"[a-z_]{1,30}|[0-9]{1,5}")
 HASH_CHARACTERS = 16
+# A number or a UUID as pages link them.
+_PLAIN_ID = re.compile(r"[1-9][0-9]{0,17}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def record(request: HttpRequest, kind: Kind, status: int) -> None:
@@ -41,6 +43,14 @@ def record(request: HttpRequest, kind: Kind, status: int) -> None:
         address=client_address(request),
         facts={"page": match.url_name, "method": request.method, "status": status} | query,
     )
+
+
+def is_plain(object_id: str | None) -> bool:
+    """Whether an address names its object as pages do, if it names one.
+
+    Django would find it by other spellings too (`urn_3Auuid_3A…`, `_2B1001`), whose subject would then not be on record.
+    """
+    return object_id is None or _PLAIN_ID.fullmatch(object_id) is not None
 
 
 def search_hash(text: str) -> str:

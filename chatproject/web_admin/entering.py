@@ -15,12 +15,12 @@ from accounts.models import User
 from accounts.security_events import Kind
 from accounts.wire.refusals import RateLimited, StorageUnavailable
 from chatproject.web_admin import audit
+from chatproject.web_admin.own_password import TOO_OFTEN, is_own
 
 SECOND_STEP, SET_UP, PASSWORD_CHANGE = "second_step", "set_up", "password_change"
 # What each step needs beside its own page, and the way out.
 _BESIDE = frozenset({"logout", "jsi18n"})
 WRONG = "This code is not right, was used already, or came too soon after a wrong one."
-TOO_OFTEN = "Too many tries. Come back in a quarter of an hour."
 
 
 class CodeForm(forms.Form):
@@ -96,9 +96,12 @@ def _show(request: HttpRequest) -> str | None:
 def _confirm(request: HttpRequest, user: User, *, is_replacing: bool) -> list[str] | str:
     """Recovery codes, or what to tell."""
     form = PasswordAndCodeForm(request.POST) if is_replacing else CodeForm(request.POST)
-    if not form.is_valid() or (is_replacing and not user.check_password(form.cleaned_data["password"])):
+    if not form.is_valid():
         return WRONG
     try:
+        if is_replacing and not is_own(user, form.cleaned_data["password"]):
+            audit.record(request, Kind.STAFF_LOGIN_REFUSED, 200)
+            return WRONG
         confirmed = second_factor.confirm(user, form.cleaned_data["code"])
     except (RateLimited, StorageUnavailable):
         return TOO_OFTEN

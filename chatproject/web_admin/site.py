@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from accounts.security_events import Kind
 from chatproject.web_admin import audit, dashboard, entering, otp_statistics
+from chatproject.web_admin.own_password import OwnPasswordChangeForm
 
 if TYPE_CHECKING:
     UnfoldAdminSite = AdminSite
@@ -18,6 +20,7 @@ else:
     from unfold.sites import UnfoldAdminSite
 
 View = Callable[..., HttpResponseBase]
+SEARCHES = ("search", "autocomplete")
 
 
 class WaypostAdminSite(UnfoldAdminSite):
@@ -30,7 +33,7 @@ class WaypostAdminSite(UnfoldAdminSite):
     password_change_template = "web_admin/password_change.html"  # noqa: S105  (a template)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Without unfold's search, whose results would lie in Redis."""
+        """Without unfold's search, whose results would lie in Redis, and without Django's, which no page here uses: its finds would be on no record."""
         ours: list[URLPattern | URLResolver] = [
             path("second-step/", self.admin_view(self._page(entering.second_step)), name=entering.SECOND_STEP),
             path("set-up/", self.admin_view(self._page(entering.set_up)), name=entering.SET_UP),
@@ -38,13 +41,15 @@ class WaypostAdminSite(UnfoldAdminSite):
                 "otp-statistics/", self.admin_view(self._page(otp_statistics.view)), name=otp_statistics.OTP_STATISTICS
             ),
         ]
-        return ours + [url for url in super().get_urls() if getattr(url, "name", None) != "search"]
+        return ours + [url for url in super().get_urls() if getattr(url, "name", None) not in SEARCHES]
 
     def admin_view(self, view: View, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002  (Django's signature)
         """The view for those who may see it; what they saw, and what was refused to them, is on record before they have it."""
         inner = super().admin_view(view, cacheable)
 
         def on_record(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not audit.is_plain(kwargs.get("object_id")):
+                raise Http404
             step = entering.next_step(request)
             if step is not None and _name(request) not in entering.open_at(step):
                 return HttpResponseRedirect(reverse(f"admin:{step}"))
@@ -75,6 +80,16 @@ class WaypostAdminSite(UnfoldAdminSite):
         if request.method == "POST" and response.status_code == 302:
             audit.record(request, Kind.STAFF_LOGIN, 302)
         return response
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """One's own password, for another."""
+        request.current_app = self.name
+        return PasswordChangeView.as_view(
+            form_class=OwnPasswordChangeForm,
+            template_name=self.password_change_template,
+            success_url=reverse("admin:password_change_done"),
+            extra_context=self.each_context(request) | (extra_context or {}),
+        )(request)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The session is over."""

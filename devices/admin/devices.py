@@ -12,6 +12,7 @@ from django.urls import URLPattern, path
 from accounts.admin.page import Page
 from accounts.models import User
 from accounts.security_events import Fact, Kind, note
+from devices.admin import opened
 from devices.admin.acting import Reason, deed, may_be_dealt_with
 from devices.key_refresh import force_key_refresh
 from devices.models import Device
@@ -64,6 +65,10 @@ class DeviceAdmin(Page[Device]):
             ),
             *super().get_urls(),
         ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        """Those that are there for this member of staff."""
+        return opened.seen(request, super().get_queryset(request))
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """None for who sees no device without searching."""

@@ -14,6 +14,7 @@ from accounts.admin.audit_log import name_people, told
 from accounts.admin.people import PeopleAdmin
 from accounts.models import SecurityEvent, Tombstone, User
 from accounts.security_events import Kind, note, words
+from devices.admin import opened
 from devices.admin.acting import Reason, deed, may_be_dealt_with, person
 from devices.models import Device
 from devices.overview import overviews
@@ -53,6 +54,9 @@ class PeopleWithDevicesAdmin(PeopleAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The person, with what they hold and what happened."""
+        found = person(object_id)
+        if found is not None and self.has_view_permission(request):
+            opened.remember(request, found[0].pk)
         return super().change_view(
             request, object_id, form_url, (extra_context or {}) | self._surroundings(request, object_id)
         )

@@ -58,6 +58,40 @@ def test_what_was_refused_is_on_record(support: Staff, alice_phone: Installation
     assert event.facts["page"] == "accounts_user_reveal-number"
 
 
+def other_spellings(installation: Installation) -> list[str]:
+    """Of ids of a person and a device, as Django and Python read them too."""
+    user_id, device_id = installation.user_id, installation.device_id
+    people = [
+        f"urn_3Auuid_3A{user_id}",
+        f"urn:uuid:{user_id}",
+        user_id.replace("-", ""),
+        user_id.upper(),
+        f"{{{user_id}}}",
+    ]
+    devices = [
+        f"_2B{device_id}",
+        f"+{device_id}",
+        f"0{device_id}",
+        f"{device_id[0]}_5F{device_id[1:]}",
+        f"%20{device_id}",
+    ]
+    devices.append("".join(chr(0x0660 + int(digit)) for digit in device_id))
+    return [*map(person_page, people), *map(device_page, devices), person_page(people[0], "block")]
+
+
+def test_an_object_opens_by_the_one_spelling_that_the_record_knows(superuser: Staff, alice_phone: Installation) -> None:
+    for path in other_spellings(alice_phone):
+        for answer in (superuser.browser.get(path), superuser.browser.post(path, {"reason": "abuse"})):
+            assert answer.status_code == 404, path
+    assert not SecurityEvent.objects.filter(actor_id=superuser.user.pk).exists()
+    assert alice_phone.http.get("profile").status == 200
+
+
+def test_nothing_is_suggested_while_somebody_types(superuser: Staff, alice_phone: Installation) -> None:
+    asked = {"app_label": "devices", "model_name": "device", "field_name": "user", "term": alice_phone.phone_number}
+    assert superuser.browser.get("/admin/autocomplete/", asked).status_code == 404
+
+
 def test_logins_are_on_record(superuser: Staff) -> None:
     browser = any_browser()
     browser.post("/admin/login/", {"username": NUMBERS["superuser"], "password": "wrong"})

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts import second_factor
+from accounts import second_factor, valkey
 from accounts.authenticators import Authenticator, RecoveryCodes
 from accounts.models import SecurityEvent, User
 from tests.cast import Http, Installation
@@ -188,6 +188,30 @@ def test_an_open_session_alone_does_not_replace_the_app(superuser: Staff, monkey
     assert "put them away" in replaced.content.decode()
     assert Authenticator.objects.filter(confirmed=True).count() == 1
     assert second_factor.show(superuser.user, codes[1]) is None, "former recovery codes are over"
+
+
+def test_an_open_session_does_not_try_passwords_for_ever(superuser: Staff) -> None:
+    """On either of the pages that ask for it again: the tries are counted together."""
+    _, codes = set_up_app(superuser.user)
+    superuser.do("/admin/second-step/", code=codes[0])
+    fresh = second_factor.offer(superuser.user).secret
+
+    def replace(password: str) -> str:
+        answer = superuser.browser.post("/admin/set-up/", {"code": code_of(fresh), "password": password})
+        return str(answer.content.decode())
+
+    def change(password: str) -> Any:
+        another = "another horse battery"
+        forged = {"old_password": password, "new_password1": another, "new_password2": another}
+        return superuser.browser.post("/admin/password_change/", forged)
+
+    assert all("not right" in replace("wrong") for _ in range(5))
+    assert [change("wrong").status_code for _ in range(5)] == [200] * 5
+    assert "a quarter of an hour" in replace(PASSWORD)
+    assert "a quarter of an hour" in change(PASSWORD).content.decode()
+    assert User.objects.get(pk=superuser.user.pk).check_password(PASSWORD)
+    valkey.client().flushdb()
+    assert change(PASSWORD).headers["Location"] == "/admin/password_change/done/"
 
 
 def test_a_reader_of_the_database_finds_nothing_to_log_in_with(superuser: Staff) -> None:

@@ -57,10 +57,26 @@ def test_devices_are_found_by_their_id_and_their_owners(
     support: Staff, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     both = [alice_phone.device_id, bob_phone.device_id]
+    support.see(person_page(bob_phone.user_id))
     for text in (bob_phone.device_id, bob_phone.user_id):
         assert listed(support.see(DEVICES, q=text), both) == [bob_phone.device_id]
     for text in ("9" * 30, "Bob's", "x"):
         assert listed(support.see(DEVICES, q=text), both) == []
+
+
+def test_support_does_not_go_through_the_ids_of_devices(
+    support: Staff, security: Staff, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    support.see(person_page(bob_phone.user_id))
+    support.see(device_page(bob_phone.device_id))
+    answers = [support.browser.get(device_page(one), follow=True) for one in (alice_phone.device_id, "999999")]
+    assert [answer.redirect_chain for answer in answers] == [[("/admin/", 302)]] * 2
+    assert not any("Alice" in answer.content.decode() for answer in answers)
+    for text in (alice_phone.device_id, alice_phone.user_id):
+        assert listed(support.see(DEVICES, q=text), [alice_phone.device_id]) == []
+    tried = SecurityEvent.objects.filter(actor_id=support.user.pk, device_id=alice_phone.device_id)
+    assert [str(event.user_id) for event in tried] == [alice_phone.user_id], "that it was tried is on record"
+    security.see(device_page(alice_phone.device_id))
 
 
 def test_no_page_shows_a_number_a_key_or_a_token(superuser: Staff, alice_phone: Installation) -> None:

@@ -44,7 +44,6 @@ PAGES = {
     "accounts_user_history": (NONE, NONE, NONE),
     "devices_device_history": (NONE, NONE, NONE),
     "accounts_securityevent_history": (NONE, NONE, NONE),
-    "autocomplete": (NO, NO, NO),
     "view_on_site": (NONE, NONE, NONE),
     "login": (AWAY, AWAY, AWAY),
 }
