@@ -38,6 +38,12 @@ class Bridge:
         self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
         self._outcomes: list[_Outcome] = []
         self._lock, self._woken = threading.Lock(), False
+        self._unanswered_since: float | None = None
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds it has been asked without a single answer; a refusal is one."""
+        return 0.0 if self._unanswered_since is None else self._loop.time() - self._unanswered_since
 
     async def ask(self, statement: Any, *, profile: str, page: bytes | None = None) -> Answer:
         """The answer to one statement. Raises `StoreRefused` for the driver's refusals, `StoreUnavailable` for whatever else it raises."""
@@ -72,6 +78,8 @@ class Bridge:
     def _begin(self, statement: Any, profile: str, page: bytes | None) -> "asyncio.Future[Answer]":
         """Send the request; its permit comes back when the driver has done with it, however long its caller waits."""
         future = self._loop.create_future()
+        if self._unanswered_since is None:
+            self._unanswered_since = self._loop.time()
         try:
             response = self._session.execute_async(statement, execution_profile=profile, paging_state=page)
         except Exception as failure:  # noqa: BLE001  (the driver raises AttributeError, too, for a lost connection)
@@ -102,6 +110,8 @@ class Bridge:
             outcomes, self._outcomes, self._woken = self._outcomes, [], False
         for future, answer, failure in outcomes:
             self._permits.release()
+            if answer is not None or isinstance(failure, self._refusals):
+                self._unanswered_since = None
             if future.done():
                 continue
             if answer is not None:

@@ -17,6 +17,9 @@ from messaging.store.protocol import StoreUnavailable
 
 # Seconds; the next call tries again.
 CONNECT = {"connect_timeout": 2, "control_connection_timeout": 2}
+# The driver plans its reconnections by the wall clock, in a thread that a bad moment may end: after a jump of the clock it can be deaf for an hour,
+# or for good. Whoever has heard nothing for so long connects anew beside it.
+DEAF_SECONDS = 15.0
 
 
 class Keyspace:
@@ -29,6 +32,8 @@ class Keyspace:
         self._prepared: dict[str, Any] = {}
         self._bridge: Bridge | None = None
         self._opening: asyncio.Task[Bridge] | None = None
+        self._leaving: set[asyncio.Future[None]] = set()
+        self._renewed_at = 0.0
         self._wanted = True
 
     async def open(self) -> None:
@@ -39,18 +44,17 @@ class Keyspace:
     async def close(self) -> None:
         """Afterwards nothing of the driver runs."""
         self._wanted = False
-        cluster, self._cluster, self._bridge = self._cluster, None, None
-        if cluster is not None:
-            await asyncio.to_thread(shut_down, cluster)
+        self._bridge = None
+        self._dismiss()
+        await asyncio.gather(*self._leaving)
 
     async def opened(self) -> Bridge:
         """The bridge, connected at first use. A connection that takes longer than its caller waits serves the next one."""
-        if self._bridge is not None:
-            return self._bridge
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(self._forget_opening)
-        return await asyncio.shield(self._opening)
+        if self._bridge is None:
+            return await asyncio.shield(self._connecting())
+        if self._bridge.silence > DEAF_SECONDS and self._may_renew():
+            self._connecting()
+        return self._bridge
 
     def bound(self, name: str, values: Sequence[Any]) -> BoundStatement:
         """A statement with its values. Only once it was `opened`."""
@@ -93,6 +97,28 @@ class Keyspace:
         nodes = self._cluster.metadata.all_hosts()
         return bool(sum(node.datacenter == self._config["dc"] for node in nodes) <= self._config["rf"])
 
+    def _may_renew(self) -> bool:
+        """Not in one go: a cluster that is away for an hour is not asked by one new driver after the other."""
+        now = asyncio.get_running_loop().time()
+        if self._opening is not None or now < self._renewed_at + DEAF_SECONDS:
+            return False
+        self._renewed_at = now
+        return True
+
+    def _connecting(self) -> "asyncio.Task[Bridge]":
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(self._forget_opening)
+        return self._opening
+
+    def _dismiss(self) -> None:
+        """The cluster's connections are closed, elsewhere: the driver may wait for what it has under way."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            leaving = asyncio.get_running_loop().run_in_executor(None, shut_down, cluster)
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
     async def _open(self) -> Bridge:
         try:
             cluster, session, prepared = await asyncio.to_thread(self._connected)
@@ -103,6 +129,7 @@ class Keyspace:
             await asyncio.to_thread(shut_down, cluster)
             message = "closed while it was connecting"
             raise StoreUnavailable(message)
+        self._dismiss()
         self._cluster, self._prepared, self._bridge = cluster, prepared, Bridge(session, refusals=(InvalidRequest,))
         return self._bridge
 

@@ -57,3 +57,30 @@ async def test_a_store_that_was_never_opened_connects_at_its_first_call(keyspace
     await store.deposit([chat.entry()])
     assert await seqs(store, chat.phone) == [1]
     await store.close()
+
+
+@pytest.mark.cassandra
+async def test_a_driver_that_has_gone_deaf_for_good_is_replaced(
+    keyspace: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a jump of the clock: the cluster is well, and the driver never looks again."""
+    monkeypatch.setattr("messaging.store.keyspace.DEAF_SECONDS", 0.2)
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    await asyncio.to_thread(store._keyspace._cluster.shutdown)
+    with pytest.raises(StoreUnavailable):
+        await store.probe()
+    async with asyncio.timeout(30):
+        while not await is_well(store):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await store.deposit([chat.entry()])
+    assert await seqs(store, chat.phone) == [1, 2]
+    await store.close()
+
+
+async def is_well(store: CassandraStore) -> bool:
+    try:
+        await store.probe()
+    except StoreUnavailable:
+        return False
+    return True
