@@ -1,7 +1,8 @@
 """One statement on the asynchronous road: prepared once by each connection, answered in binary."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import psycopg
 
@@ -24,6 +25,12 @@ async def rows(query: str, params: Sequence[Any]) -> list[Any]:
     """The rows of a constant statement that is a transaction of its own. Raises StorageUnavailable."""
     async with postgresql.connection() as conn:
         return await (await ask(conn, query, params)).fetchall()
+
+
+async def now() -> datetime:
+    """PostgreSQL's clock. Raises StorageUnavailable."""
+    [[moment]] = await rows("SELECT clock_timestamp()", [])
+    return cast(datetime, moment)
 
 
 async def run(query: str, params: Sequence[Any]) -> None:

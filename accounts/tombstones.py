@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from accounts import known_places
 from accounts.chores import by_blocks
+from accounts.clocks import postgresql_now
 from accounts.models import Tombstone, User
 from accounts.phones import encrypt_phone
 from accounts.wire.refusals import InvalidToken
@@ -50,7 +51,7 @@ def lock_living(user_id: UUID) -> User:
 
 def bury(user: User, mailboxes: Sequence[DeadMailbox]) -> Tombstone:
     """Take everything from the account's row that says who it was, and put up its tombstone. The row is locked by the caller."""
-    now = timezone.now()
+    now = postgresql_now()
     known_places.forget(bytes(user.phone_hash))
     user.phone_hash, user.phone_encrypted = secrets.token_bytes(32), encrypt_phone("")
     user.username, user.display_name, user.bio, user.avatar = None, "", "", None
@@ -72,13 +73,13 @@ def mailboxes_of(tombstone: Tombstone) -> Sequence[DeadMailbox]:
 
 def due() -> Sequence[Tombstone]:
     """Some whose erasure has to go on, the one that waits longest first."""
-    return list(Tombstone.objects.filter(erased_at=None, look_at__lte=timezone.now()).order_by("look_at")[:20])
+    return list(Tombstone.objects.filter(erased_at=None, look_at__lte=Now()).order_by("look_at")[:20])
 
 
 def sign(user_id: UUID, store: str, **facts: Any) -> None:
     """Write the store's receipt: nothing of the account is left there. With the last one the erasure has ended."""
     tombstone = Tombstone.objects.select_for_update().get(pk=user_id)
-    now = timezone.now()
+    now = postgresql_now()
     tombstone.receipts = {store: {"at": write_time(now)} | facts} | tombstone.receipts
     if all(name in tombstone.receipts for name in STORES):
         tombstone.erased_at = now

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, F
-from django.utils import timezone
 
+from accounts.clocks import postgresql_now
 from accounts.models import Relationship, User
 from accounts.wire.refusals import DeviceLimit, Forbidden, InvalidToken, NotFound
 from devices import prekeys, tokens
@@ -91,7 +91,7 @@ def unlink(device: Device) -> None:
     """End the device for good: its tokens and keys go, its id is never used again. The holder's row is locked by the caller."""
     prekeys.forget(device)
     device.active = device.is_primary = False
-    device.unlinked_at = timezone.now()
+    device.unlinked_at = postgresql_now()
     device.save(update_fields=["active", "is_primary", "unlinked_at", *prekeys.POOL_FIELDS])
     tokens.end(device)
     note_change(device, Reason.UNLINKED)

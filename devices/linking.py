@@ -18,8 +18,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.utils import timezone
+from django.db.models.functions import Now
 
+from accounts.clocks import postgresql_now
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
@@ -75,7 +76,10 @@ def open_link(caller: CurrentDevice) -> Opened:
     with short_transaction():
         holdings.lock_holder(caller.user_id)
         holdings.require_primary(caller.device_id)
-        link = Link.objects.create(user_id=caller.user_id, token_hash=_hash(token), expires_at=timezone.now() + LASTS)
+        now = postgresql_now()
+        link = Link.objects.create(
+            user_id=caller.user_id, token_hash=_hash(token), created_at=now, expires_at=now + LASTS
+        )
     return Opened(link.pk, token)
 
 
@@ -95,7 +99,7 @@ def claim(link_token: str, new: NewDevice) -> Claimed:
     if _is_listed(link.user_id, new.device_uuid):
         raise Conflict("This installation is a device already: unlink it first.", field="device.device_uuid")
     secret = secrets.token_urlsafe(32)
-    untouched = Link.objects.filter(pk=link.pk, state=_State.NEW, expires_at__gt=timezone.now())
+    untouched = Link.objects.filter(pk=link.pk, state=_State.NEW, expires_at__gt=Now())
     if not untouched.update(state=_State.CLAIMED, claim_hash=_hash(secret), offer=msgspec.json.encode(new)):
         raise Conflict("This link was claimed before.")
     return Claimed(link.pk, secret)
@@ -127,7 +131,7 @@ def approve(caller: CurrentDevice, link_id: UUID, signature: bytes) -> Link:
         if _is_listed(link.user_id, new.device_uuid):
             raise Conflict("This installation is a device already.", status=link.state)
         device = _admit(link, new, approver, signature)
-        link.state, link.device_id, link.expires_at = _State.APPROVED, device.pk, timezone.now() + FETCHED_WITHIN
+        link.state, link.device_id, link.expires_at = _State.APPROVED, device.pk, postgresql_now() + FETCHED_WITHIN
         _end(link)
         note(Kind.DEVICE_LINKED, user_id=link.user_id, device_id=device.pk, facts={"by_device_id": str(approver.pk)})
     return link
@@ -155,16 +159,16 @@ def fetch(link_id: UUID, claim_secret: str) -> Fetched:
 
 def lapse() -> int:
     """Write down which links have expired, and unlink every device that was approved and has not fetched its tokens in time. How many of those."""
-    over = Link.objects.filter(expires_at__lte=timezone.now())
+    over = Link.objects.filter(expires_at__lte=Now())
     over.filter(state__in=(_State.NEW, _State.CLAIMED)).update(state=_State.EXPIRED, offer=None)
     unfetched = over.filter(state=_State.APPROVED).values_list("pk", "user_id")[:MOST_AT_ONCE]
     return len([_deliver(link_id, user_id) for link_id, user_id in unfetched])
 
 
 def status(link: Link) -> Link.State:
-    """The state as it is now: a time that has run out ends it, whether or not anybody has written that down."""
-    open_states = (_State.NEW, _State.CLAIMED, _State.APPROVED)
-    return _State.EXPIRED if link.state in open_states and link.expires_at <= timezone.now() else Link.State(link.state)
+    """The state as it is now: a time that has run out, on PostgreSQL's clock, ends it, whether or not anybody has written that down."""
+    is_open = link.state in (_State.NEW, _State.CLAIMED, _State.APPROVED)
+    return _State.EXPIRED if is_open and link.expires_at <= postgresql_now() else Link.State(link.state)
 
 
 def offer(link: Link) -> NewDevice:

@@ -7,7 +7,7 @@ receipt and no other. The history keeps what the person has said to others, unde
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -31,6 +31,8 @@ Keep = Callable[[], Awaitable[None]]
 TRY_AGAIN = timedelta(seconds=10)
 # Whatever was asked for by a token of the account has been answered by then: nothing that still runs finds its row gone.
 SETTLED_AFTER = timedelta(seconds=10)
+# Looking through all keys costs something: while a conversation is held that is not done again and again.
+AT_ONCE = timedelta(minutes=1)
 # One that fails for a reason of its own is not to be in the way of others.
 SET_BACK = timedelta(minutes=5)
 PURGED_AT_ONCE = 1000
@@ -43,7 +45,7 @@ ORDER BY conversation_id LIMIT 50
 async def erase_due(store: MessageStore, keep: Keep) -> None:
     """Go on with every erasure that is due. `keep` is awaited between steps, and may raise to end the work. Raises StorageUnavailable."""
     for tombstone in await in_a_thread(tombstones.due):
-        await in_a_thread(tombstones.look_again, tombstone.user_id, datetime.now(UTC) + SET_BACK)
+        await in_a_thread(tombstones.look_again, tombstone.user_id, await statements.now() + SET_BACK)
         for name, step in ((POSTGRESQL, _leave_postgresql), (VALKEY, _leave_valkey), (MESSAGES, _leave_mailboxes)):
             if name not in tombstone.receipts:
                 await keep()
@@ -53,11 +55,10 @@ async def erase_due(store: MessageStore, keep: Keep) -> None:
 
 
 def _look_again(tombstone: Tombstone) -> None:
-    """Soon while something could not be done; else when the mailboxes may be purged."""
-    soon = datetime.now(UTC) + TRY_AGAIN
-    signed = Tombstone.objects.get(pk=tombstone.pk).receipts
-    only_waits = {POSTGRESQL, VALKEY} <= signed.keys()
-    tombstones.look_again(tombstone.user_id, max(soon, _purged_from(tombstone)) if only_waits else soon)
+    """Soon while something could not be done; else when nothing is under way any more."""
+    soon = clocks.postgresql_now() + TRY_AGAIN
+    only_waits = POSTGRESQL in Tombstone.objects.get(pk=tombstone.pk).receipts
+    tombstones.look_again(tombstone.user_id, max(soon, _nothing_comes_from(tombstone)) if only_waits else soon)
 
 
 async def _leave_postgresql(_store: MessageStore, keep: Keep, tombstone: Tombstone) -> None:
@@ -68,7 +69,7 @@ async def _leave_postgresql(_store: MessageStore, keep: Keep, tombstone: Tombsto
             await keep()
             with contextlib.suppress(StorageUnavailable):
                 await membership.leave_for_good(tombstone.user_id, last)
-    if datetime.now(UTC) >= tombstone.deleted_at + SETTLED_AFTER:
+    if await statements.now() >= tombstone.deleted_at + SETTLED_AFTER:
         await in_a_thread(_delete_rows, tombstone.user_id)
 
 
@@ -93,32 +94,37 @@ def _delete_rows(user_id: UUID) -> None:
 
 
 async def _leave_valkey(_store: MessageStore, _keep: Keep, tombstone: Tombstone) -> None:
-    await in_a_thread(_delete_keys, tombstone.user_id)
+    """Delete every key that names the account, at once; and again when nobody is left who would write one: a socket that has not heard of its end does."""
+    now = await statements.now()
+    is_last = now >= _nothing_comes_from(tombstone)
+    if is_last or now < tombstone.deleted_at + AT_ONCE:
+        removed = await in_a_thread(_delete_keys, tombstone.user_id)
+        if is_last:
+            await in_a_thread(_sign, tombstone.user_id, VALKEY, "keys", removed)
 
 
-def _delete_keys(user_id: UUID) -> None:
-    """Delete every key that names the account. Counters of its devices name no person; they and those of the number end within a day."""
-    removed = valkey.delete_matching(f"*{user_id}*") + valkey.delete_matching(f"*{user_id.hex}*")
-    with transaction.atomic():
-        tombstones.sign(user_id, VALKEY, keys=removed)
+def _delete_keys(user_id: UUID) -> int:
+    """How many there were. Counters of its devices name no person; they and those of the number end within a day."""
+    return valkey.delete_matching(f"*{user_id}*") + valkey.delete_matching(f"*{user_id.hex}*")
 
 
 async def _leave_mailboxes(store: MessageStore, keep: Keep, tombstone: Tombstone) -> None:
     """Purge the mailboxes of its devices, an hour after they were unlinked: then nothing is under way to them."""
-    if datetime.now(UTC) < _purged_from(tombstone):
+    now = await statements.now()
+    if now < _nothing_comes_from(tombstone):
         return
     for dead in tombstones.mailboxes_of(tombstone):
-        mailbox, now_ms = Mailbox(tombstone.user_id, dead.device_id), clocks.now_ms()
+        mailbox, now_ms = Mailbox(tombstone.user_id, dead.device_id), int(now.timestamp() * 1000)
         while not await purge_mailbox(store, mailbox, dead.created_ms, dead.unlinked_ms, now_ms, PURGED_AT_ONCE):
             await keep()
-    await in_a_thread(_sign_mailboxes, tombstone)
+    await in_a_thread(_sign, tombstone.user_id, MESSAGES, "mailboxes", len(tombstone.mailboxes))
 
 
-def _sign_mailboxes(tombstone: Tombstone) -> None:
+def _sign(user_id: UUID, store: str, what: str, count: int) -> None:
     with transaction.atomic():
-        tombstones.sign(tombstone.user_id, MESSAGES, mailboxes=len(tombstone.mailboxes))
+        tombstones.sign(user_id, store, **{what: count})
 
 
-def _purged_from(tombstone: Tombstone) -> datetime:
-    unlinked_ms = max((dead.unlinked_ms for dead in tombstones.mailboxes_of(tombstone)), default=0)
-    return datetime.fromtimestamp((unlinked_ms + LATEST_MS) / 1000, UTC)
+def _nothing_comes_from(tombstone: Tombstone) -> datetime:
+    """From when on nothing is under way to its devices or from them."""
+    return tombstone.deleted_at + timedelta(milliseconds=LATEST_MS)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -41,7 +41,6 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS n (id, rows, bytes)
 WHERE d.id = n.id AND d.active
 RETURNING d.id, d.user_id, d.pending_rows, d.pending_bytes, d.mailbox_full
 """
-NOW = "SELECT clock_timestamp()"
 COUNTED = """
 UPDATE devices_device SET pending_rows = %s, pending_bytes = %s, mailbox_full = %s
 WHERE id = %s AND active AND clock_timestamp() BETWEEN %s AND %s + make_interval(secs => %s)
@@ -109,7 +108,7 @@ class Weights:
     async def _count(self, mailbox: Mailbox) -> None:
         most_rows, most_bytes = limits()
         try:
-            began = await _now()
+            began = await statements.now()
             rows, size = await weigh(self._store, mailbox, most_rows=most_rows, most_bytes=most_bytes)
             is_full = rows >= most_rows or size >= most_bytes
             is_noted = await _counted(mailbox, rows, size, is_full=is_full, began=began)
@@ -147,12 +146,6 @@ async def _added(differences: dict[int, list[int]]) -> list[Mailbox]:
         for device_id, user_id, rows, size, is_full in found
         if not is_full and (rows >= SUSPICIOUS * most_rows or size >= SUSPICIOUS * most_bytes)
     ]
-
-
-async def _now() -> datetime:
-    """PostgreSQL's clock."""
-    [[now]] = await statements.rows(NOW, [])
-    return cast(datetime, now)
 
 
 async def _counted(mailbox: Mailbox, rows: int, size: int, *, is_full: bool, began: datetime) -> bool:

@@ -8,12 +8,16 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
+from accounts.clocks import postgresql_now
 from accounts.models import SecurityEvent, User
+from accounts.wire.refusals import NotFound
 from devices import holdings, linking, xed25519
+from devices.current import CurrentDevice
 from devices.models import Device, Link
 from devices.public_keys import fingerprint
 from devices.unlinking import block_user, unblock_user
 from tests.cast import Http, Installation, b64
+from tests.clocks import set_process_clock
 from tests.linking import Linking, linked, signature_of, statement
 
 pytestmark = pytest.mark.django_db
@@ -188,6 +192,32 @@ def test_who_fetches_too_late_gets_nothing_also_when_nobody_has_cleared_up(link:
     assert link.fetch().body["status"] == "expired"
     assert Device.objects.filter(active=True).count() == 1
     assert linking.lapse() == 0
+
+
+@pytest.mark.parametrize("days", [-1, 1], ids=["a day behind", "a day ahead"])
+def test_a_worker_with_a_wrong_clock_ends_no_link_early_and_none_late(
+    days: int, link: Linking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = link.phone
+    caller = CurrentDevice(UUID(phone.user_id), int(phone.device_id), 1, phone.registration_id, is_primary=True)
+    set_process_clock(monkeypatch, timedelta(days=days))
+    other, now = linking.open_link(caller), postgresql_now()
+    row = Link.objects.get(pk=other.link_id)
+    for moment in (row.created_at, row.expires_at - linking.LASTS):
+        assert abs(moment - now) < timedelta(minutes=1)
+    link.claimed()
+    assert {linking.status(one).value for one in Link.objects.all()} == {"new", "claimed"}
+    linking.approve(caller, UUID(link.link_id), base64.b64decode(signature_of(phone, link.laptop)))
+    assert linking.lapse() == 0
+    assert linking.fetch(UUID(link.link_id), link.secret).registration is not None
+
+    Link.objects.filter(pk=other.link_id).update(expires_at=now - timedelta(seconds=1))
+    row.refresh_from_db()
+    assert linking.status(row) == "expired"
+    with pytest.raises(NotFound):
+        linking.claim(other.link_token, linking.offer(Link.objects.get(pk=link.link_id)))
+    linking.lapse()
+    assert Link.objects.get(pk=other.link_id).state == "expired"
 
 
 def test_a_device_that_was_unlinked_before_it_fetched_gets_nothing(link: Linking) -> None:
