@@ -15,9 +15,11 @@ BATCHES = 6
 LARGEST_EFFECT = 0.25
 
 
-def come_from_one_distribution(one: Callable[[], object], other: Callable[[], object]) -> bool:
-    """Whether in one of a few batches the times of the two calls cannot be told apart."""
-    return any(abs(superiority(*_measured(one, other)) - 0.5) < LARGEST_EFFECT / 2 for _ in range(BATCHES))
+def come_from_one_distribution(
+    one: Callable[[], object], other: Callable[[], object], *, batch: int = BATCH, batches: int = BATCHES
+) -> bool:
+    """Whether in one of a few batches the times of the two calls cannot be told apart. Larger batches see smaller differences: up to LARGEST_EFFECT."""
+    return any(abs(superiority(*_measured(one, other, batch)) - 0.5) < LARGEST_EFFECT / 2 for _ in range(batches))
 
 
 def superiority(one: Sequence[float], other: Sequence[float]) -> float:
@@ -26,9 +28,9 @@ def superiority(one: Sequence[float], other: Sequence[float]) -> float:
     return wins / (len(one) * len(other))
 
 
-def _measured(one: Callable[[], object], other: Callable[[], object]) -> tuple[list[float], list[float]]:
+def _measured(one: Callable[[], object], other: Callable[[], object], batch: int) -> tuple[list[float], list[float]]:
     """Times of both, in random order: what drifts meets both alike."""
-    calls = [0, 1] * BATCH
+    calls = [0, 1] * batch
     random.shuffle(calls)
     times: tuple[list[float], list[float]] = ([], [])
     for which in calls:

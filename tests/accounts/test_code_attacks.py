@@ -1,9 +1,6 @@
 """Attacks on signing in: guessing, making the installation text for money, replaying, forging addresses, and telling numbers apart by time."""
 
 import itertools
-import math
-import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +15,7 @@ from accounts.wire.refusals import InvalidOtp, RateLimited
 from chatproject.asgi import django_application
 from devices.models import Device
 from messaging import handshakes
+from tests import ranks
 from tests.accounts.provider import provider
 from tests.cast import Http, Installation, any_phone_number, last_code, messages_to
 
@@ -227,49 +225,22 @@ async def test_a_socket_is_counted_by_its_own_address_too(settings: Any, header:
 
 # --- telling numbers apart by time -----------------------------------------------------------------------------------------------------
 
-CALLS = 300
-# By chance one run in a million is told apart; three in a row are nobody's chance.
-SURELY = 4.9
-RUNS = 3
-
-
-def mann_whitney(one: Sequence[float], other: Sequence[float]) -> float:
-    """How many standard deviations the two samples' ranks are from what chance makes of them (Mann and Whitney 1947; no ties among times)."""
-    ranked = sorted([(value, True) for value in one] + [(value, False) for value in other])
-    ranks = sum(rank for rank, (_, is_of_one) in enumerate(ranked, 1) if is_of_one)
-    n, m = len(one), len(other)
-    u = ranks - n * (n + 1) / 2
-    return abs(u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
-
-
-def test_the_test_tells_apart_what_differs() -> None:
-    """Two samples as slow and as uneven as calls are, one of them later by as much as one more question to PostgreSQL takes."""
-    noise = [1 + (index * 0.618_033_988 % 1) ** 4 for index in range(2 * CALLS)]
-    known, unknown = noise[::2], noise[1::2]
-    assert mann_whitney(known, unknown) < SURELY
-    assert mann_whitney([value + 0.1 for value in known], unknown) > SURELY
-
 
 @pytest.mark.django_db
 def test_no_time_tells_whether_a_number_has_an_account(settings: Any, alice_phone: Installation) -> None:
     settings.LIMITS = settings.LIMITS | {name: [0] for name in settings.LIMITS if name.startswith("OTP_")}
-    known = [alice_phone.phone_number, Installation(name="Bob's phone").register().phone_number]
-    unknown = [any_phone_number() for _ in known]
-    deviations = []
-    for _ in range(RUNS):
-        deviations.append(mann_whitney(*times_of(known, unknown)))
-        if deviations[-1] < SURELY:
-            return
-    pytest.fail(f"known and unknown numbers differ in time: {deviations}")
-
-
-def times_of(known: Sequence[str], unknown: Sequence[str]) -> tuple[list[float], list[float]]:
-    """How long requests for codes took, in turns and each pair in an order of its own, so that whatever slows the machine slows both."""
-    took: tuple[list[float], list[float]] = ([], [])
-    for index in range(CALLS):
-        for which in (0, 1) if secrets.randbelow(2) else (1, 0):
-            number = (known, unknown)[which][index % len(known)]
-            began = time.perf_counter()
-            otp.request_code(number, "127.0.0.1")
-            took[which].append(time.perf_counter() - began)
-    return took
+    bob_phone = Installation(name="Bob's phone").register()
+    # As many unknown numbers, so that each is asked for as often.
+    known, unknown = (
+        itertools.cycle(numbers)
+        for numbers in (
+            [alice_phone.phone_number, bob_phone.phone_number],
+            [any_phone_number(), any_phone_number()],
+        )
+    )
+    assert ranks.come_from_one_distribution(
+        lambda: otp.request_code(next(known), "127.0.0.1"),
+        lambda: otp.request_code(next(unknown), "127.0.0.1"),
+        batch=150,
+        batches=3,
+    )

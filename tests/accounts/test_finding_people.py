@@ -85,8 +85,9 @@ def test_the_time_of_an_answer_does_not_tell_unknown_from_hidden_or_blocking(
         assert ranks.come_from_one_distribution(unknown, ask(lambda known=known: known))  # type: ignore[misc]
 
 
-def test_the_comparison_of_times_sees_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the test above would mean nothing. On a clock of its own, for which a busy machine is no slower."""
+@pytest.mark.parametrize("batch", [ranks.BATCH, 150])
+def test_the_comparison_of_times_sees_a_difference(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise no test that asks it would mean anything. On a clock of its own, for which a busy machine is no slower."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
@@ -97,5 +98,5 @@ def test_the_comparison_of_times_sees_a_difference(monkeypatch: pytest.MonkeyPat
         quick()
         now[0] += 0.5
 
-    assert ranks.come_from_one_distribution(quick, quick)
-    assert not ranks.come_from_one_distribution(quick, slower)
+    assert ranks.come_from_one_distribution(quick, quick, batch=batch)
+    assert not ranks.come_from_one_distribution(quick, slower, batch=batch)
