@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 
 from chatproject.api import api
@@ -11,6 +12,9 @@ from chatproject.asyncapi import CLOSE_CODES
 from messaging.frames import CLIENT_FRAMES, SERVER_FRAMES
 
 ROOT = Path(settings.BASE_DIR)
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+STORAGE = (ROOT / "docs" / "storage.md").read_text()
+CLIENT = ROOT / "clients" / "python"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,6 +42,30 @@ def test_every_call_is_in_the_protocol() -> None:
 def test_every_frame_and_close_code_is_in_the_protocol() -> None:
     tags = {str(frame.__struct_config__.tag) for frame in (*CLIENT_FRAMES, *SERVER_FRAMES)}
     assert [word for word in (*tags, *map(str, CLOSE_CODES)) if word not in PROTOCOL] == []
+
+
+def test_every_table_is_in_storage() -> None:
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    assert len(tables) > 30
+    assert sorted(table for table in tables if f"`{table}`" not in STORAGE) == []
+
+
+def test_every_signal_is_in_the_architecture() -> None:
+    found = [
+        name
+        for app in ("accounts", "devices", "conversations", "messaging", "chatproject")
+        for module in (ROOT / app).rglob("*.py")
+        for name in re.findall(r"^(\w+) = Signal\(\)", module.read_text(), re.MULTILINE)
+    ]
+    assert len(found) > 5
+    assert [name for name in found if f"{name}`" not in ARCHITECTURE] == []
+
+
+def test_what_the_client_reads_of_the_environment_is_in_its_readme() -> None:
+    code = "".join(module.read_text() for module in (CLIENT / "src").rglob("*.py"))
+    names = set(re.findall(r"environ[^\n]{0,10}\"(WAYPOST_\w+)\"", code))
+    assert names
+    assert [name for name in names if name not in (CLIENT / "README.md").read_text()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
