@@ -7,6 +7,8 @@ from collections.abc import Collection
 from typing import LiteralString
 from uuid import UUID
 
+import msgspec
+
 from accounts import statements
 from accounts.arrays import uuids
 from accounts.connections import Connection
@@ -42,11 +44,12 @@ WHERE me.user_id = %s AND me.left_seq IS NULL AND m.user_id = ANY(%s)
   AND {_wants("me.user_id", PRESENCE)} AND {_wants("m.user_id", PRESENCE)} AND NOT {block_between("me.user_id", "m.user_id")}
 """  # noqa: S608  (constants)
 CALLED = f"""
-SELECT m.user_id, d.id FROM conversations_member me
+SELECT m.user_id, d.id, {block_between("me.user_id", "m.user_id")},
+       m.user_id <> me.user_id AND NOT ({_wants("me.user_id", PRESENCE)} AND {_wants("m.user_id", PRESENCE)})
+FROM conversations_member me
 JOIN conversations_member m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL
 JOIN devices_device d ON d.user_id = m.user_id AND d.active
 WHERE me.conversation_id = %s AND me.user_id = %s AND me.left_seq IS NULL AND d.id <> %s
-  AND NOT {block_between("me.user_id", "m.user_id")}
 ORDER BY d.id
 """  # noqa: S608  (constants)
 TOLD_OF_READING = f"""
@@ -58,6 +61,15 @@ STILL_THERE = """
 SELECT m.conversation_id, m.user_id FROM unnest(%s::uuid[], %s::uuid[]) AS n (conversation_id, user_id)
 JOIN conversations_member m ON m.conversation_id = n.conversation_id AND m.user_id = n.user_id AND m.left_seq IS NULL
 """
+
+
+class Callee(msgspec.Struct, frozen=True):
+    """A device somebody calls. `is_apart`: no call reaches it, because one of the two blocks the other; `is_unseen`: one of them does not want presence, so
+    the caller may not learn whether it is connected."""
+
+    mailbox: Mailbox
+    is_apart: bool
+    is_unseen: bool
 
 
 async def told_of_typing(user_id: UUID, conversation_id: UUID) -> list[UUID]:
@@ -85,7 +97,7 @@ async def still_there(stays: Collection[tuple[UUID, UUID]]) -> set[tuple[UUID, U
     return {(row[0], row[1]) for row in await statements.rows(STILL_THERE, [conversation_ids, user_ids])}
 
 
-async def callable_from(caller: Mailbox, conversation_id: UUID) -> list[Mailbox]:
-    """Every other device of the members a call may reach; the caller's own ones too. None for whoever is no member. Raises StorageUnavailable."""
+async def callees(caller: Mailbox, conversation_id: UUID) -> list[Callee]:
+    """Every other device of the members; the caller's own ones too. None for whoever is no member. Raises StorageUnavailable."""
     rows = await statements.rows(CALLED, [conversation_id, caller.user_id, caller.device_id])
-    return [Mailbox(*row) for row in rows]
+    return [Callee(Mailbox(user_id, device_id), *standing) for user_id, device_id, *standing in rows]

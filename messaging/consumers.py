@@ -19,7 +19,7 @@ from devices.current import CurrentDevice
 from messaging import close_codes, frames, handshakes, hints, sessions, window
 from messaging.buckets import TokenBuckets
 from messaging.counts import counts
-from messaging.envelopes import Close, Envelope, Hint
+from messaging.envelopes import Call, Close, Envelope, Hint, Notice
 from messaging.frames import CODECS, JSON, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame
 from messaging.hearing import Hearing
 from messaging.mailboxes import Delivery
@@ -231,7 +231,14 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._delivery.look()
         if hint.except_device != self._session.device_id:
             for notice in hint.notices:
-                self._put(frames.notice_frame(notice))
+                self._notify(notice)
+
+    def _notify(self, notice: Notice) -> None:
+        frame = self._codec.encode(frames.notice_frame(notice))
+        if isinstance(notice, Call):
+            self._writer.put_passing(frame)
+        else:
+            self._writer.put(frame)
 
     def _heed(self, close: Close, session: Session) -> None:
         """A newer socket's number speaks for itself; that the device is revoked is looked up, because an old hint can be published again."""

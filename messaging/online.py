@@ -116,13 +116,6 @@ class Online:
         answer = await self._ask(LOOK, [_key(user_id) for user_id in user_ids], []) if user_ids else []
         return {user_id: _whereabouts(*found) for user_id, found in zip(user_ids, answer, strict=True)}
 
-    async def connected(self, user_ids: Sequence[UUID]) -> frozenset[int]:
-        """The devices of these people that have a live socket: while Redis is away, those of this process."""
-        here = {session.device_id for session in self._here.values() if session.user_id in set(user_ids)}
-        with contextlib.suppress(StorageUnavailable):
-            here |= {device for found in (await self.look(user_ids)).values() for device in found.devices}
-        return frozenset(here)
-
     async def close(self) -> None:
         """Write what is not written, if that goes at once."""
         if self._task is not None:

@@ -70,7 +70,7 @@ class Runtime:
         self.sockets = OpenSockets()
         self.online = Online()
         self.presence = Presence(self.online)
-        self.calls = Calls(self.online, self.pusher.call)
+        self.calls = Calls(self.pusher.call)
         self.typing_limit = typings.limit()
         self.presence_limit = TokenBuckets(
             rate=settings.LIMITS["PRESENCE_PER_SECOND"][0], burst=settings.LIMITS["PRESENCE_BURST"][0]

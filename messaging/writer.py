@@ -12,6 +12,9 @@ SendClose = Callable[[int, str], Awaitable[None]]
 # What a client may leave unread. Envelopes have their own window, but a client may acknowledge what it never read: it can be found in the history.
 MOST_QUEUED = 4096
 MOST_QUEUED_BYTES = 8 * 1024 * 1024
+# Of these, what is worth nothing later. Whoever sends it is anybody, and must not be able to fill the whole.
+MOST_PASSING = 256
+MOST_PASSING_BYTES = 512 * 1024
 # A client that reads nothing does not hear that it is sent away either.
 LINGER_SECONDS = 5.0
 
@@ -25,8 +28,10 @@ class SocketWriter:
         self._close = close
         self._cut = cut
         self._is_closed = False
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[bytes, bool]] = deque()
         self._queued_bytes = 0
+        self._passing = 0
+        self._passing_bytes = 0
         self._closing: tuple[int, str] | None = None
         self._wake = asyncio.Event()
 
@@ -48,7 +53,18 @@ class SocketWriter:
             self._queue.clear()
             self.close(close_codes.NOT_KEEPING_UP)
             return
-        self._queue.append(frame)
+        self._append(frame, is_passing=False)
+
+    def put_passing(self, frame: bytes) -> None:
+        """Queue one frame that is worth nothing later: where much of that kind waits already, it is dropped, and the client is not closed for it."""
+        is_full = self._passing >= MOST_PASSING or self._passing_bytes + len(frame) > MOST_PASSING_BYTES
+        if self._closing is None and not is_full and len(self._queue) < MOST_QUEUED:
+            self._passing += 1
+            self._passing_bytes += len(frame)
+            self._append(frame, is_passing=True)
+
+    def _append(self, frame: bytes, *, is_passing: bool) -> None:
+        self._queue.append((frame, is_passing))
         self._queued_bytes += len(frame)
         self._wake.set()
 
@@ -70,8 +86,11 @@ class SocketWriter:
                 await self._wake.wait()
                 self._wake.clear()
             while self._queue:
-                frame = self._queue.popleft()
+                frame, is_passing = self._queue.popleft()
                 self._queued_bytes -= len(frame)
+                if is_passing:
+                    self._passing -= 1
+                    self._passing_bytes -= len(frame)
                 await self._send(frame)
         await self._close(*self._closing)
         self._is_closed = True

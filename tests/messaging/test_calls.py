@@ -1,18 +1,26 @@
 """Call signalling: to whom it goes, once, and to whom it never goes."""
 
+import asyncio
 import base64
 import os
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 
-from accounts.wire.refusals import StorageUnavailable
+from accounts.wire.refusals import NotFound, RateLimited, StorageUnavailable
+from messaging import writer
+from messaging.calls import Calls, Signal
+from messaging.envelopes import Mailbox
+from messaging.layer import Publisher
 from messaging.online import Online
+from messaging.sessions import Session
 from tests.cast import Installation, b64
 from tests.messaging.conftest import Connect
 from tests.sockets import DeviceSocket
-from tests.stances import blocks, group, leaves
+from tests.stances import blocks, group, leaves, sets
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
 
@@ -132,10 +140,97 @@ async def test_without_redis_a_call_reaches_who_is_connected_to_the_same_process
     async def nobody_answers(*_: object) -> None:
         raise StorageUnavailable
 
+    async def nobody_is_known(*_: object) -> set[str]:
+        return set()
+
     monkeypatch.setattr(Online, "_ask", nobody_answers)
+    monkeypatch.setattr(Publisher, "subscribed", nobody_is_known)
     async with connect(alice_phone) as alice:
         assert await refusal(alice, call(alice_and_bob)) == "NOT_FOUND"
         async with connect(bob_phone) as bob:
             await alice.say(call(alice_and_bob))
             await bob.expect("call")
         assert await refusal(alice, {"type": "presence", "user_ids": [bob_phone.user_id]}) == "STORAGE_UNAVAILABLE"
+
+
+async def test_a_device_whose_process_was_killed_is_not_reached(
+    connect: Connect, alice_and_bob: UUID, alice_phone: Installation, bob_phone: Installation
+) -> None:
+    """Redis believes in its socket for a while; nobody listens for it."""
+    bob, killed = UUID(bob_phone.user_id), Online()
+    while not (await killed.look([bob]))[bob].online:
+        killed.came(Session(bob, int(bob_phone.device_id), 1, conn_id=1, mailbox_from=0, created_ms=0))
+        await asyncio.sleep(0)
+    await killed.close()
+    async with connect(alice_phone) as alice:
+        assert await refusal(alice, call(alice_and_bob)) == "NOT_FOUND"
+
+
+class Caller:
+    """Alice's phone at a switchboard of its own. A call has no answer but a refusal."""
+
+    def __init__(self, phone: Installation, conversation: UUID) -> None:
+        self.mailbox = Mailbox(UUID(phone.user_id), int(phone.device_id))
+        self.conversation = conversation
+        self.woken: list[int] = []
+
+    async def learns(self, *device_ids: str) -> list[tuple[str, int]]:
+        """Of an offer and of a candidate to all and to these devices: whether somebody was found, and how often it may be said."""
+        return [
+            await self._tries(Signal(self.conversation, signal, b"", device_id))
+            for device_id in (None, *map(int, device_ids))
+            for signal in ("offer", "candidate")
+        ]
+
+    async def _tries(self, said: Signal) -> tuple[str, int]:
+        calls, answer = Calls(lambda _, asleep: self.woken.extend(one.device_id for one in asleep)), "told"
+        for times in count():
+            try:
+                await calls.signal(self.mailbox, said)
+            except NotFound:
+                answer = "nobody"
+            except RateLimited:
+                return answer, times
+        raise AssertionError
+
+
+@pytest.mark.parametrize("shy", ["caller", "called"])
+async def test_a_call_does_not_show_who_is_connected_to_whom_presence_does_not(
+    connect: Connect,
+    settings: Any,
+    alice_and_bob: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    shy: str,
+) -> None:
+    # Few enough that Bob need not read them.
+    settings.LIMITS = settings.LIMITS | {"CALL_SIGNALS_BURST": [4], "CALL_SIGNALS_PER_SECOND": [0.001]}
+    tablet = await sync_to_async(bob_phone.beside("Bob's tablet").register)()
+    caller = Caller(alice_phone, alice_and_bob)
+    seen = await caller.learns(bob_phone.device_id)
+    await sets(alice_phone if shy == "caller" else bob_phone, "presence", value=False)
+    caller.woken.clear()
+    unseen = await caller.learns(bob_phone.device_id)
+    assert {int(bob_phone.device_id), int(tablet.device_id)} == set(caller.woken), "an offer wakes them all the same"
+    async with connect(bob_phone) as bob:
+        assert await caller.learns(bob_phone.device_id) == unseen != seen
+        assert await bob.expect("call"), "and reaches them"
+    assert ({answer for answer, _ in seen}, {answer for answer, _ in unseen}) == ({"nobody"}, {"told"})
+    await blocks(bob_phone, alice_phone)
+    async with connect(bob_phone):
+        assert await caller.learns(bob_phone.device_id) == unseen, "nor does a block show"
+
+
+async def test_of_calls_only_so_many_wait_for_a_device_that_is_behind(
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    alice_and_bob: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+) -> None:
+    monkeypatch.setattr(writer, "MOST_PASSING_BYTES", 1000)
+    async with connect(alice_phone) as alice, connect(bob_phone) as bob:
+        await alice.say(call(alice_and_bob, body=b64(bytes(2000))))
+        await alice.say(call(alice_and_bob, "candidate"))
+        assert (await bob.expect("call"))["signal"] == "candidate"
+        await bob.nothing("call", seconds=0.2)

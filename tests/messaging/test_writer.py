@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from messaging import writer as writer_module
-from messaging.writer import MOST_QUEUED_BYTES, SocketWriter
+from messaging.writer import MOST_PASSING, MOST_PASSING_BYTES, MOST_QUEUED_BYTES, SocketWriter
 
 
 class DeafClient:
@@ -71,3 +71,22 @@ async def test_who_does_not_take_the_closing_frame_is_cut_off(monkeypatch: pytes
         await asyncio.sleep(0.2)
         task.cancel()
     assert (client.is_cut, polite.is_cut, polite.closed_with) == (True, False, 4401)
+
+
+@pytest.mark.parametrize(("size", "most"), [(40_000, MOST_PASSING_BYTES // 40_000), (10, MOST_PASSING)])
+async def test_what_is_worth_nothing_later_fills_a_part_and_leaves_the_rest(size: int, most: int) -> None:
+    client = DeafClient()
+    writer = SocketWriter(client.send, client.close, client.cut)
+    for _ in range(5000):
+        writer.put_passing(b"x" * size)
+    writer.put(b"an envelope")
+    assert not writer.is_closing
+    task = asyncio.create_task(writer.run())
+    client.goes_on.set()
+    while b"an envelope" not in client.got:  # noqa: ASYNC110  (nobody says so)
+        await asyncio.sleep(0)
+    assert len(client.got) == most + 1
+    writer.put_passing(b"again")
+    writer.close(1000)
+    await task
+    assert client.got[-1] == b"again", "there is room when it was written"
