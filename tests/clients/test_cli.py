@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from waypost_client import cli, console, lines
+from waypost_client import advice, cli, console, lines
 from waypost_client.codes import from_file
 from waypost_client.errors import NoCode, ProfileInUse, Refused, SignedOut, Unreachable, WaypostError
 from waypost_client.events import Degraded, IdentityChanged, Message, SystemEvent
@@ -87,7 +87,7 @@ def test_an_unreachable_server_is_told_in_a_sentence(tmp_path: Path, capsys: pyt
     ],
 )
 def test_errors_say_what_to_do(error: WaypostError, says: str) -> None:
-    assert cli.explain(error) == says
+    assert advice.explain(error) == says
 
 
 def test_every_error_says_a_sentence() -> None:

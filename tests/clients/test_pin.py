@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from waypost_client import Client, Refused, cli, lines
+from waypost_client import Client, Refused, advice, cli, lines
 from waypost_client.codes import from_file
 from waypost_client.console import unseen
 from waypost_client.events import DevicesChanged
@@ -59,7 +59,7 @@ async def test_a_second_device_needs_the_pin_that_the_first_has_set(register: Re
         with pytest.raises(Refused) as refused:
             await register("laptop")
         assert refused.value.code == "REGISTRATION_LOCKED"
-        assert "Give the account's PIN with --pin. 4 tries are left." in cli.explain(refused.value)
+        assert "Give the account's PIN with --pin. 4 tries are left." in advice.explain(refused.value)
 
         async def asked(left: int | None) -> str:
             return PIN if left is not None else "0000"
