@@ -16,7 +16,7 @@ from waypost_client.codes import from_file
 from waypost_client.errors import Refused
 
 from devices import eras
-from devices.models import OneTimePrekey, SignedPrekey
+from devices.models import Device, OneTimePrekey, SignedPrekey
 from tests.cast import Installation, JsonObject, any_phone_number
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
@@ -77,6 +77,14 @@ async def test_whoever_is_told_that_few_are_left_uploads_others(bob: Client) -> 
         await OneTimePrekey.objects.filter(key_id__gt=10).adelete()
         assert (await phone.prekeys_left()).count < 20
         assert (await bundle_of(phone))["one_time_prekey"]
+        await until(100, phone)
+
+
+async def test_a_client_whose_numbers_somebody_else_has_passed_leaps_ahead_of_them(bob: Client) -> None:
+    """Mallory had Bob's access token, and uploaded keys with numbers that Bob's phone has yet to come to."""
+    await OneTimePrekey.objects.all().adelete()
+    await Device.objects.aupdate(highest_prekey_id=50_000)
+    async with Client.open(bob.folder) as phone:
         await until(100, phone)
 
 

@@ -63,6 +63,10 @@ class Keyring:
             self._add("one_time")
         return [Prekey(key_id=key_id, public_key=public) for key_id, public in self._waiting()[:POOL]]
 
+    def skip_numbers(self, count: int) -> None:
+        """The next one-time prekeys and last resorts have numbers so much higher."""
+        self._state.remember(next_prekey_id=int(self._state.fact("next_prekey_id")) + count)
+
     def uploaded(self, prekeys: list[Prekey]) -> None:
         self._state.db.executemany(
             "UPDATE prekeys SET uploaded = 1 WHERE slot = 'one_time' AND key_id = ?", [(key.key_id,) for key in prekeys]
