@@ -221,7 +221,10 @@ class Installation:
 
     def reinstalled(self) -> "Installation":
         """The same installation after it lost everything but its uuid, not signed in yet."""
-        return Installation(self.phone_number, self.name, self.platform, device_uuid=self.device_uuid)
+        another = self.registration_id % 16383 + 1
+        return Installation(
+            self.phone_number, self.name, self.platform, device_uuid=self.device_uuid, registration_id=another
+        )
 
 
 def messages_to(phone_number: str) -> list[JsonObject]:

@@ -10,7 +10,7 @@ import redis
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from accounts import postgresql
+from accounts import postgresql, valkey
 from tests.cast import Http, Installation
 from tests.scheduling import Together
 
@@ -31,6 +31,10 @@ def redis_url() -> str:
     url = f"{settings.REDIS_URL.partition('?')[0]}?db={number}"
     with redis.Redis.from_url(url) as store:
         store.flushdb()
+    with pytest.MonkeyPatch.context() as busy_machine:
+        # Its client is made once. In operation nobody waits so long.
+        busy_machine.setattr(valkey, "PATIENCE_SECONDS", 5.0)
+        valkey._client(url)
     return url
 
 

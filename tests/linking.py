@@ -88,6 +88,13 @@ def at_once(count: int, work: Callable[[], T]) -> list[T]:
         return list(threads.map(lambda _: and_close(work), range(count)))
 
 
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer; asked for again where others held a lock for longer than anybody waits: then nothing was done."""
+    while (answer := ask()).status == 503:
+        assert answer.code == "STORAGE_UNAVAILABLE"
+    return answer
+
+
 def and_close(work: Callable[[], T]) -> T:
     """The same, in a thread of its own: its connections end with it."""
     try:

@@ -8,7 +8,7 @@ import pytest
 from devices.models import Device, Link, TokenPair
 from devices.public_keys import fingerprint
 from tests.cast import Answer, Http, Installation, Keys, b64
-from tests.linking import Linking, at_once, linked, signature_of, statement
+from tests.linking import Linking, at_once, linked, patiently, signature_of, statement
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,7 @@ def test_a_second_claim_changes_nothing(link: Linking) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_claims_at_once_one_wins(link: Linking) -> None:
-    answers = at_once(10, lambda: link.claim(Installation(name="a claimant")))
+    answers = at_once(10, lambda: patiently(lambda: link.claim(Installation(name="a claimant"))))
     assert statuses(answers) == [201] + [409] * 9
     [won] = [answer for answer in answers if answer.status == 201]
     assert link.fetch(won.body["claim_secret"]).body["status"] == "claimed"
@@ -59,7 +59,7 @@ def test_of_many_claims_at_once_one_wins(link: Linking) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_fetches_at_once_one_gets_the_tokens(link: Linking) -> None:
     link.claimed().approved()
-    answers = at_once(20, link.fetch)
+    answers = at_once(20, lambda: patiently(link.fetch))
     assert statuses(answers) == [200] * 20
     [got] = [answer.body["registration"] for answer in answers if "registration" in answer.body]
     assert {answer.body["status"] for answer in answers} == {"completed"}
@@ -70,7 +70,7 @@ def test_of_many_fetches_at_once_one_gets_the_tokens(link: Linking) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_approvals_at_once_there_is_one_device(link: Linking) -> None:
     link.claimed()
-    answers = at_once(10, link.approve)
+    answers = at_once(10, lambda: patiently(link.approve))
     assert statuses(answers) == [200] * 10
     assert len({answer.body["device_id"] for answer in answers}) == 1
     assert Device.objects.filter(active=True).count() == 2
@@ -82,7 +82,7 @@ def test_an_approval_and_a_rejection_at_once_end_in_one_of_both(link: Linking) -
     turns = iter([link.approve, link.reject] * 4)
 
     def decide() -> Answer:
-        return next(turns)()
+        return patiently(next(turns))
 
     answers = at_once(8, decide)
     ended = Link.objects.get().state
@@ -94,7 +94,7 @@ def test_an_approval_and_a_rejection_at_once_end_in_one_of_both(link: Linking) -
 def test_no_race_brings_a_seventh_device(alice_phone: Installation) -> None:
     links = [Linking(alice_phone, alice_phone.beside(f"laptop {number}")).claimed() for number in range(8)]
     waiting = iter(links)
-    answers = at_once(8, lambda: next(waiting).approve())
+    answers = at_once(8, lambda: patiently(next(waiting).approve))
     assert statuses(answers) == [200] * 5 + [411] * 3
     assert Device.objects.filter(active=True).count() == 6
 
