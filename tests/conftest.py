@@ -11,8 +11,11 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from accounts import postgresql, valkey
+from tests import emptying
 from tests.cast import Http, Installation
 from tests.scheduling import Together
+
+emptying.install()
 
 
 @pytest.hookimpl(optionalhook=True)
