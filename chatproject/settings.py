@@ -1,5 +1,6 @@
 """All settings, from the environment. `docs/operations.md` lists the names; `make run` sets what a development installation needs."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from chatproject.security import require_production_settings
 from chatproject.web_admin import look
 
 env = environ.Env()
+# Empty means unset, for numbers and switches, too: whoever passes variables on passes them on empty.
+env.ENVIRON = {name: value for name, value in os.environ.items() if value}
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENVIRONMENT: str = env.str("ENVIRONMENT", default="production")
