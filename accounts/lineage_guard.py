@@ -79,6 +79,11 @@ class Guard:
         """Whether PostgreSQL was found to be the one the message store knows."""
         return self.known is not None
 
+    @property
+    def may_serve(self) -> bool:
+        """Whether people may be served from PostgreSQL: it is, as far as anybody knows, the one the message store knows, and somebody has looked."""
+        return not self.is_serving or (self.complaint is None and self.is_compared)
+
     def accept(self, mark: Mark) -> None:
         """This fits what was known before: appending may go on."""
         if self.complaint is not None:
@@ -166,6 +171,9 @@ async def beat(connection: psycopg.AsyncConnection[Any], *, above: int) -> Mark:
 
 
 def refuse_connections(connection: Any, **_: Any) -> None:
-    """Of the synchronous road: a receiver of Django's `connection_created`. Raises OperationalError while there is a complaint."""
-    if connection.alias == "default" and guard.is_serving and guard.complaint is not None:
-        raise OperationalError(guard.complaint)
+    """Of the synchronous road: a receiver of Django's `connection_created`. Raises OperationalError while there is a complaint, or nobody knows yet.
+
+    Who signed in to a backup would be signed out by what it was a backup of, and who was unlinked since would be let in.
+    """
+    if connection.alias == "default" and not guard.may_serve:
+        raise OperationalError(guard.complaint or "PostgreSQL was not compared with the message store yet")

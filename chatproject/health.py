@@ -1,7 +1,7 @@
 """Whether the parts of this installation are well. `/health` itself is answered by `middleware.liveness` and asks nobody.
 
-PostgreSQL decides, so without it nothing can be accepted: not ready. No more with one that answers and is not the one the message store belongs to;
-why, the log says (`accounts.lineage_guard`). Without the message store or Redis everything goes on, slower or later:
+PostgreSQL decides, so without it nothing can be accepted: not ready. No more with one that answers and is not the one the message store belongs to,
+or was not compared with it yet; why, the log says (`accounts.lineage_guard`). Without the message store or Redis everything goes on, slower or later:
 degraded. Which of them is away is what this process believes (`messaging.condition`) and has told its sockets; only what else is said of them is
 found out here. What was found holds for a second, however many ask.
 """
@@ -126,7 +126,7 @@ async def _find_out() -> Findings:
 
 
 def _finding(condition: Condition, store: Store, facts: dict[str, Any]) -> Finding:
-    if condition.is_away(store) or (store == POSTGRESQL and guard.complaint is not None):
+    if condition.is_away(store) or (store == POSTGRESQL and not guard.may_serve):
         return Finding(DOWN, None, facts)
     latency_ms = condition.latency_ms(store)
     return Finding(DEGRADED if (latency_ms or 0) >= SLOW_MS else OK, latency_ms, facts)

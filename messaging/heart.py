@@ -35,7 +35,7 @@ class Heart:
     async def start(self) -> None:
         """Compare the two for the first time. Raises Misplaced.
 
-        Where one of them does not answer, nothing is appended before it did, unless another process has compared them since PostgreSQL was started.
+        Where one of them does not answer, nobody is served before it did, unless another process has compared them since PostgreSQL was started.
         """
         guard.serve()
         with contextlib.suppress(StorageUnavailable):
@@ -44,6 +44,8 @@ class Heart:
             complaint = guard.complaint
             guard.rest()
             raise Misplaced(complaint)
+        if not guard.is_compared:
+            logger.error("nobody is served before PostgreSQL and the message store have both answered once")
 
     async def beat_for_ever(self) -> None:
         """Beat regularly. While something is wrong nothing is appended, and looked at again with the next beat."""

@@ -14,15 +14,17 @@ from accounts import lineage_guard, postgresql
 from accounts.lineage import Mark
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
+from chatproject import health
 from conversations import log
 from conversations.sends import Sent
 from devices.models import OneTimePrekey
+from messaging.condition import POSTGRESQL, Condition
 from messaging.envelopes import Heartbeat
 from messaging.heart import Heart, Misplaced, heartbeat_of
 from messaging.store import close_message_store, message_store
 from messaging.store.memory import MemoryStore
 from messaging.store.protocol import StoreUnavailable
-from tests.cast import Installation
+from tests.cast import Answer, Installation
 from tests.conversations_of import direct, send
 
 pytestmark = [
@@ -186,6 +188,30 @@ async def test_nothing_is_appended_before_the_store_has_answered_once(heart: Hea
     store.away = False
     await heart.beat()
     guard.require()
+
+
+async def test_nobody_is_served_before_the_store_has_answered_once(
+    heart: Heart, store: Away, alice_phone: Installation
+) -> None:
+    """It may be a backup: Alice would be told that her token is none, and would throw it away."""
+    await set_beat((await now()).beat)
+    store.away = True
+    await heart.start()
+    refused = await sync_to_async(profile)(alice_phone)
+    assert (refused.status, refused.code) == (503, "STORAGE_UNAVAILABLE")
+    assert health._finding(Condition(lambda: None), POSTGRESQL, {}).status == health.DOWN
+    store.away = False
+    await heart.beat()
+    assert (await sync_to_async(profile)(alice_phone)).status == 200
+
+
+def profile(phone: Installation) -> Answer:
+    """As it is asked for on a connection of its own."""
+    connection.close()
+    try:
+        return phone.http.get("profile")
+    finally:
+        connection.close()
 
 
 async def test_a_process_that_starts_while_the_store_is_away_trusts_what_another_has_compared(
