@@ -45,7 +45,7 @@ class Heart:
             guard.rest()
             raise Misplaced(complaint)
         if not guard.is_compared:
-            logger.error("nobody is served before PostgreSQL and the message store have both answered once")
+            logger.warning("nobody is served before PostgreSQL and the message store have both answered once")
 
     async def beat_for_ever(self) -> None:
         """Beat regularly. While something is wrong nothing is appended, and looked at again with the next beat."""
