@@ -17,6 +17,9 @@ GRACE_SECONDS = 20
 BACKLOG = 2048
 # Longer than uvicorn waits for the other side's half of the closing handshake.
 CUT_SECONDS = 12.0
+# A client's time for its half of the closing handshake when the process stops. Cut before, with something of the client's unread, TCP may take the
+# close code and the advice away from it.
+GOODBYE_SECONDS = 2.0
 
 
 class DeviceProtocol(WebSocketsSansIOProtocol):
@@ -53,7 +56,13 @@ class Server(uvicorn.Server):
         if farewell is not None and not self.force_exit:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(farewell(), GRACE_SECONDS)
+                await asyncio.wait_for(self._goodbyes(), GOODBYE_SECONDS)
         await super().shutdown(sockets)
+
+    async def _goodbyes(self) -> None:
+        """Return when everybody who was sent away has hung up."""
+        while any(getattr(one, "close_sent", False) for one in self.server_state.connections):  # noqa: ASYNC110  (uvicorn tells nobody)
+            await asyncio.sleep(0.02)
 
 
 def _leave_out_what_is_loaded() -> None:

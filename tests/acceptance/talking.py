@@ -42,8 +42,10 @@ class Talker:
                 async with connected(self.house.ws, self.device, ready=False) as socket:
                     await self._listen(socket)
             except websockets.ConnectionClosed as closed:
-                if closed.rcvd is not None:
-                    self.closes.append((closed.rcvd.code, closed.rcvd.reason))
+                rcvd = closed.rcvd
+                self.closes.append(
+                    (rcvd.code, rcvd.reason) if rcvd is not None else (websockets.CloseCode.ABNORMAL_CLOSURE, "")
+                )
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
             finally:
