@@ -6,7 +6,7 @@ in flight are bounded, because beyond its own bound the driver blocks the thread
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from messaging.store.protocol import StoreRefused, StoreUnavailable
@@ -30,11 +30,13 @@ class Bridge:
         session: Any,
         *,
         refusals: tuple[type[Exception], ...] = (),
+        is_heard: Callable[[Exception], bool] = lambda _: False,
         most_in_flight: int = 512,
         most_waiting: int = 4096,
     ) -> None:
-        """`refusals`: what the driver raises where the server is well and the request is not."""
+        """`refusals`: what the driver raises where the server is well and the request is not. `is_heard`: whether a failure is an answer of a server."""
         self._session, self._loop, self._refusals = session, asyncio.get_running_loop(), refusals
+        self._is_heard = is_heard
         self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
         self._outcomes: list[_Outcome] = []
         self._lock, self._woken = threading.Lock(), False
@@ -42,7 +44,7 @@ class Bridge:
 
     @property
     def silence(self) -> float:
-        """For how many seconds it has been asked without a single answer; a refusal is one."""
+        """For how many seconds it has been asked without a single answer; a complaint of a server is one."""
         return 0.0 if self._unanswered_since is None else self._loop.time() - self._unanswered_since
 
     async def ask(self, statement: Any, *, profile: str, page: bytes | None = None) -> Answer:
@@ -110,7 +112,7 @@ class Bridge:
             outcomes, self._outcomes, self._woken = self._outcomes, [], False
         for future, answer, failure in outcomes:
             self._permits.release()
-            if answer is not None or isinstance(failure, self._refusals):
+            if failure is None or self._is_heard(failure):
                 self._unanswered_since = None
             if future.done():
                 continue

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cassandra import InvalidRequest
-from cassandra.cluster import Cluster
+from cassandra import InvalidRequest, RequestExecutionException, RequestValidationException
+from cassandra.cluster import Cluster, NoHostAvailable
+from cassandra.protocol import ErrorMessage
 from cassandra.query import BoundStatement
 
 from messaging.store import cql_statements
@@ -20,6 +21,8 @@ CONNECT = {"connect_timeout": 2, "control_connection_timeout": 2}
 # The driver plans its reconnections by the wall clock, in a thread that a bad moment may end: after a jump of the clock it can be deaf for an hour,
 # or for good. Whoever has heard nothing for so long connects anew beside it.
 DEAF_SECONDS = 15.0
+# A node says so: it is overloaded, or has too few replicas. Its driver hears well.
+SPOKEN = (RequestExecutionException, RequestValidationException, ErrorMessage)
 
 
 class Keyspace:
@@ -129,8 +132,12 @@ class Keyspace:
             await asyncio.to_thread(shut_down, cluster)
             message = "closed while it was connecting"
             raise StoreUnavailable(message)
+        if self._bridge is not None and not self._bridge.silence:
+            await asyncio.to_thread(shut_down, cluster)
+            return self._bridge
         self._dismiss()
-        self._cluster, self._prepared, self._bridge = cluster, prepared, Bridge(session, refusals=(InvalidRequest,))
+        self._cluster, self._prepared = cluster, prepared
+        self._bridge = Bridge(session, refusals=(InvalidRequest,), is_heard=is_heard)
         return self._bridge
 
     def _forget_opening(self, opening: "asyncio.Task[Bridge]") -> None:
@@ -154,3 +161,10 @@ class Keyspace:
         for statement in prepared.values():
             statement.is_idempotent = True
         return cluster, session, prepared
+
+
+def is_heard(failure: Exception) -> bool:
+    """Whether a node has answered with it, itself or as the last one that was tried."""
+    tried = failure.errors if isinstance(failure, NoHostAvailable) else None
+    causes = tried.values() if isinstance(tried, Mapping) else [failure]
+    return any(isinstance(cause, SPOKEN) for cause in causes)

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cassandra import InvalidRequest, OperationTimedOut, Unavailable
+from cassandra.cluster import NoHostAvailable
+from cassandra.protocol import OverloadedErrorMessage
 
 from messaging.store.bridge import Answer, Bridge
+from messaging.store.keyspace import is_heard
 from messaging.store.protocol import StoreUnavailable
 
 
@@ -144,3 +148,39 @@ async def test_many_answers_wake_the_loop_once(session: Session, monkeypatch: py
         response.answer(None)
     await writes
     assert wakes == 1
+
+
+async def test_it_is_silent_from_an_unanswered_question_to_the_next_answer_or_complaint(session: Session) -> None:
+    bridge = Bridge(session, is_heard=is_heard)
+    assert bridge.silence == 0
+    for failure in (Unavailable("one replica of three"), OperationTimedOut()):
+        question = asyncio.create_task(bridge.ask("SELECT", profile="reads"))
+        await _turns()
+        await asyncio.sleep(0.01)
+        assert bridge.silence > 0
+        session.asked[-1].fail(failure)
+        with pytest.raises(StoreUnavailable):
+            await question
+        assert (bridge.silence == 0) == isinstance(failure, Unavailable)
+    question = asyncio.create_task(bridge.ask("SELECT", profile="reads"))
+    await _turns()
+    session.asked[-1].answer([])
+    await question
+    assert bridge.silence == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "heard"),
+    [
+        (Unavailable("one replica of three"), True),
+        (InvalidRequest("no such table"), True),
+        (OverloadedErrorMessage(0x1001, "", None), True),
+        (NoHostAvailable("none is left", {"a": OperationTimedOut(), "b": Unavailable("one of three")}), True),
+        (NoHostAvailable("none is left", {"a": OperationTimedOut()}), False),
+        (NoHostAvailable("all are down", {}), False),
+        (OperationTimedOut(), False),
+        (AttributeError("a lost connection"), False),
+    ],
+)
+def test_what_a_node_says_is_heard_whatever_it_says(failure: Exception, *, heard: bool) -> None:
+    assert is_heard(failure) == heard
