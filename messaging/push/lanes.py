@@ -10,9 +10,6 @@ SENDS_PER_LANE = 6
 SENDS_OF_STRANGERS = 12
 REST_SECONDS = 2.0
 LONGEST_REST_SECONDS = 300.0
-# Single refusals are for single registrations, and any client can register nonsense; so many in a row are for the server.
-REFUSALS_IN_A_ROW = 8
-REST_OF_REFUSED_SECONDS = 10.0
 MOST_LANES = 2_000
 
 
@@ -21,7 +18,6 @@ class _Lane:
     sending: int = 0
     has_taken: bool = False
     failures: int = 0
-    refusals: int = 0
     rests_until: float = 0.0
 
 
@@ -74,14 +70,7 @@ class Lanes:
     def is_well(self, name: str) -> None:
         """It has taken something."""
         lane = self._lanes[name]
-        lane.has_taken, lane.failures, lane.refusals, lane.rests_until = True, 0, 0, 0.0
-
-    def has_refused(self, name: str, now: float) -> None:
-        """It does not take one for good. If it took none of the last ones it is left alone for a while, always the same: nonsense must not stop the others."""
-        lane = self._lanes[name]
-        lane.refusals += 1
-        if lane.refusals >= REFUSALS_IN_A_ROW:
-            lane.rests_until = max(lane.rests_until, now + REST_OF_REFUSED_SECONDS)
+        lane.has_taken, lane.failures, lane.rests_until = True, 0, 0.0
 
     def has_failed(self, name: str, now: float, advice: float | None) -> None:
         """It is left alone for a while, longer each time, or for as long as it has said itself."""

@@ -215,7 +215,7 @@ class Pusher:
             await _remove(kept)
             return "gone"
         except Refused:
-            self._lanes.has_refused(turn.lane, asyncio.get_running_loop().time())
+            # Whoever registers nonsense must not have the service rest for everybody.
             return "refused"
         except TryAgain as failure:
             return self._failed(wake, turn, failure.after_seconds)

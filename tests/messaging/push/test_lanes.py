@@ -54,18 +54,6 @@ def test_whoever_fails_rests_longer_each_time_and_not_at_all_once_well() -> None
     assert failing.not_before("mozilla", 100.0) == 100.0
 
 
-def test_whoever_refuses_all_rests_and_nonsense_among_others_stops_nobody() -> None:
-    apple = filled("apns", 1)
-    for _ in range(lanes.REFUSALS_IN_A_ROW - 1):
-        apple.has_refused("apns", 100.0)
-    apple.is_well("apns")
-    apple.has_refused("apns", 100.0)
-    assert apple.not_before("apns", 100.0) == 100.0
-    for _ in range(lanes.REFUSALS_IN_A_ROW * 4):
-        apple.has_refused("apns", 100.0)
-    assert apple.not_before("apns", 100.0) == 100.0 + lanes.REST_OF_REFUSED_SECONDS
-
-
 def test_pauses_have_a_bound() -> None:
     assert all(0 < pause_after(failures) <= lanes.LONGEST_REST_SECONDS for failures in (1, 2, 30, 10_000))
 
