@@ -1,5 +1,6 @@
 """What others need to write to a device: its identity, and a prekey that nobody else gets."""
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -65,15 +66,16 @@ def _hand_out(caller: CurrentDevice, devices: Sequence[Device]) -> Sequence[Bund
 def _spend_limits(caller: CurrentDevice, devices: Sequence[Device]) -> set[int]:
     """All or none: a device over its limit costs the others nothing. Returns those that give no one-time prekey any more in this hour."""
     used_up = set[int]()
+    may_go_on = functools.cache(lambda: is_acquainted(caller.user_id, devices[0].user_id))
     for ask in (require, spend):
         for device in devices:
             ask(PER_CALLER, str(caller.device_id), str(device.pk))
-            ask(PER_USER, str(caller.user_id), str(device.pk))
             try:
+                ask(PER_USER, str(caller.user_id), str(device.pk))
                 ask(PER_TARGET, str(device.pk))
             except RateLimited:
-                # What strangers use up must not keep a device from those it talks with.
-                if not is_acquainted(caller.user_id, device.user_id):
+                # What strangers, or their own other devices, use up must not keep those who talk with it from a device.
+                if not may_go_on():
                     raise
                 used_up.add(device.pk)
     return used_up

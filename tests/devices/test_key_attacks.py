@@ -94,6 +94,15 @@ def test_many_devices_of_one_account_do_not_use_up_an_hour(bob_phone: Installati
     assert fetch(crowd[2], mallory).status == 200, "each target is counted by itself"
 
 
+def test_many_devices_of_somebody_it_talks_with_get_bundles_without_its_keys(
+    bob_phone: Installation, alice_phone: Installation
+) -> None:
+    crowd = [alice_phone, *(alice_phone.beside(f"tablet {number}").register(prekeys=0) for number in range(2))]
+    direct(alice_phone, bob_phone)
+    statuses = Counter(fetch(device, bob_phone).status for _ in range(5) for device in crowd)
+    assert (statuses, left(bob_phone)) == ({200: 15}, 10 - 9)
+
+
 def test_whoever_is_refused_takes_nothing_from_any_device(mallory: Installation, bob_phone: Installation) -> None:
     tablet = bob_phone.beside("Bob's tablet").register()
     for _ in range(6):
