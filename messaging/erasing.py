@@ -28,11 +28,12 @@ logger = logging.getLogger(__name__)
 
 Keep = Callable[[], Awaitable[None]]
 
+# Whose keys this process has deleted a first time. Looking through all keys costs something: while a conversation is held that is not done again and again.
+_emptied: set[UUID] = set()
+
 TRY_AGAIN = timedelta(seconds=10)
 # Whatever was asked for by a token of the account has been answered by then: nothing that still runs finds its row gone.
 SETTLED_AFTER = timedelta(seconds=10)
-# Looking through all keys costs something: while a conversation is held that is not done again and again.
-AT_ONCE = timedelta(minutes=1)
 # One that fails for a reason of its own is not to be in the way of others.
 SET_BACK = timedelta(minutes=5)
 PURGED_AT_ONCE = 1000
@@ -46,18 +47,21 @@ async def erase_due(store: MessageStore, keep: Keep) -> None:
     """Go on with every erasure that is due. `keep` is awaited between steps, and may raise to end the work. Raises StorageUnavailable."""
     for tombstone in await in_a_thread(tombstones.due):
         await in_a_thread(tombstones.look_again, tombstone.user_id, await statements.now() + SET_BACK)
+        has_failed = False
         for name, step in ((POSTGRESQL, _leave_postgresql), (VALKEY, _leave_valkey), (MESSAGES, _leave_mailboxes)):
             if name not in tombstone.receipts:
                 await keep()
-                with contextlib.suppress(StorageUnavailable):
+                try:
                     await step(store, keep, tombstone)
-        await in_a_thread(_look_again, tombstone)
+                except StorageUnavailable:
+                    has_failed = True
+        await in_a_thread(_look_again, tombstone, has_failed)
 
 
-def _look_again(tombstone: Tombstone) -> None:
+def _look_again(tombstone: Tombstone, has_failed: bool) -> None:  # noqa: FBT001  (of a thread's call)
     """Soon while something could not be done; else when nothing is under way any more."""
     soon = clocks.postgresql_now() + TRY_AGAIN
-    only_waits = POSTGRESQL in Tombstone.objects.get(pk=tombstone.pk).receipts
+    only_waits = not has_failed and POSTGRESQL in Tombstone.objects.get(pk=tombstone.pk).receipts
     tombstones.look_again(tombstone.user_id, max(soon, _nothing_comes_from(tombstone)) if only_waits else soon)
 
 
@@ -95,12 +99,13 @@ def _delete_rows(user_id: UUID) -> None:
 
 async def _leave_valkey(_store: MessageStore, _keep: Keep, tombstone: Tombstone) -> None:
     """Delete every key that names the account, at once; and again when nobody is left who would write one: a socket that has not heard of its end does."""
-    now = await statements.now()
-    is_last = now >= _nothing_comes_from(tombstone)
-    if is_last or now < tombstone.deleted_at + AT_ONCE:
+    is_last = await statements.now() >= _nothing_comes_from(tombstone)
+    if is_last or tombstone.user_id not in _emptied:
         removed = await in_a_thread(_delete_keys, tombstone.user_id)
+        _emptied.add(tombstone.user_id)
         if is_last:
             await in_a_thread(_sign, tombstone.user_id, VALKEY, "keys", removed)
+            _emptied.discard(tombstone.user_id)
 
 
 def _delete_keys(user_id: UUID) -> int:

@@ -461,6 +461,8 @@ async def test_valkey_that_is_away_holds_up_its_receipt_alone(
     assert (await sync_to_async(delete)(alice_phone)).status == 200
     well, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
     await erase(store, alice_phone)
+    soon = (await tombstone_of(alice_phone)).look_at - timezone.now()
+    assert soon < timedelta(minutes=1), "it was not deleted once"
     await an_hour_later(alice_phone)
     await errands.run_once(store)
     assert (await tombstone_of(alice_phone)).receipts.keys() == {"postgresql", "messages"}
