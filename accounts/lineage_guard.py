@@ -176,4 +176,6 @@ def refuse_connections(connection: Any, **_: Any) -> None:
     Who signed in to a backup would be signed out by what it was a backup of, and who was unlinked since would be let in.
     """
     if connection.alias == "default" and not guard.may_serve:
+        # It stands already: the thread's next query would find it open.
+        connection.close()
         raise OperationalError(guard.complaint or "PostgreSQL was not compared with the message store yet")

@@ -109,8 +109,9 @@ PLACEHOLDER = "{to}"
 _CODE = re.compile(r"\berror=(\w+)")
 # Who asks may not, has not paid, asks too often or at the wrong place; and whatever the provider says of itself.
 _OF_THE_GATEWAY = re.compile(r"40[1-5]|407|408|425|429|[235]\d\d")
-# Twilio's own: 20003 is a wrong password, 20429 too many requests; what it has against a number begins with 21.
-_OF_TWILIO = re.compile(r"20\d{3}")
+# Twilio's own: 20003 is a wrong password, 20429 too many requests; what it has against a number begins with 21, and so
+# do some things it has against the sender: a wrong one (21212, 21606, 21659), no permission for the region (21408), a full queue (21611).
+_OF_TWILIO = re.compile(r"20\d{3}|21212|21408|21606|21611|21659")
 
 
 def _is_about_the_message(result: Any) -> bool:

@@ -139,6 +139,7 @@ def test_numbers_that_a_provider_refuses_are_no_failure_of_it_and_cost_who_asks(
     [
         ("Failed to send Twilio notification to +66811111111: The 'To' number is not valid, error=21211.", True),
         ("Failed to send Twilio notification to +66811111111: Authenticate, error=20003.", False),
+        ("Failed to send Twilio notification to +66811111111: The 'From' number is not valid, error=21606.", False),
         ("Failed to send Sinch notification to +66811111111: error=syntax_invalid_parameter_format.", True),
         ("Failed to send Vonage notification to 66811111111: Bad Request, error=400.", True),
         *((f"Failed to send JSON POST notification: error={status}.", False) for status in (302, 401, 403, 429, 503)),
