@@ -7,6 +7,7 @@ GROUPS = (
     ("tests/acceptance", "cassandra", "a house with Cassandra"),
     ("tests/acceptance", "", "a house with PostgreSQL"),
     ("tests/faults/test_runs.py", "", "a run under faults"),
+    ("tests/faults/test_load.py", "", "a run of the load"),
     ("tests/launcher", "", "the launcher"),
     ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
     ("tests/messaging/store/test_cassandra", "", "the keyspace"),
