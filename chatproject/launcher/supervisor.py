@@ -88,13 +88,13 @@ class Supervisor:
                 return
 
     def _restart(self, child: Child) -> bool:
-        """Tries again for a while: what a start needs may itself be just coming back."""
+        """Tries again for a while, if it is patient for ever: what a start needs may itself be just coming back."""
         began = time.monotonic()
         while not self._stopping.is_set():
             try:
                 child.start()
             except (LauncherError, OSError) as error:
-                if time.monotonic() - began > RESTART_PATIENCE_SECONDS:
+                if time.monotonic() - began > RESTART_PATIENCE_SECONDS and not self._is_patient:
                     self._give_up(f"{child.name} could not be started again: {error}")
                     return False
                 self._stopping.wait(1.0)
