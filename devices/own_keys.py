@@ -2,12 +2,11 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 
 from accounts.limits import Limit, WithoutRedis, spend
 from accounts.security_events import Kind, note
 from accounts.transactions import short_transaction
-from accounts.wire.refusals import InvalidRequest, InvalidToken
+from accounts.wire.refusals import InvalidToken
 from devices import key_ids, prekeys
 from devices.current import CurrentDevice
 from devices.models import Device, SignedPrekey
@@ -22,14 +21,12 @@ LEAPS = Limit("PREKEY_LEAPS_PER_DAY", 86_400, WithoutRedis.COUNT_HERE)
 
 
 def upload(caller: CurrentDevice, keys: Upload) -> PoolCount:
-    """Keep the caller's keys. Raises, and keeps none, InvalidRequest for a key id nobody comes to by counting, InvalidSignature when a key is not
-    valid, RateLimited for whoever leaps again and again.
+    """Keep the caller's keys. Raises, and keeps none, InvalidSignature when a key is not valid, RateLimited for whoever leaps again and again.
 
     The first one-time prekeys of an era are not kept (see `prekeys`): then the device is asked for more at once.
     """
     with short_transaction():
         device = _lock(caller)
-        _require_near(device, keys)
         require_valid(keys, bytes(device.identity_key))
         _count_leap(device, keys)
         is_left_out = prekeys.store(device, keys)
@@ -40,22 +37,9 @@ def upload(caller: CurrentDevice, keys: Upload) -> PoolCount:
         return left
 
 
-def _pools(device: Device, keys: Upload) -> tuple[tuple[str, Sequence[int], int], ...]:
-    """Of each kind of one-time prekeys: the field, its key ids, and the highest so far."""
-    curve, pq = ([prekey.key_id for prekey in pool] for pool in (keys.one_time_prekeys, keys.pq_prekeys))
-    return ("one_time_prekeys", curve, device.highest_prekey_id), ("pq_prekeys", pq, device.highest_pq_prekey_id)
-
-
-def _require_near(device: Device, keys: Upload) -> None:
-    """With one number far above, somebody who had the device's token for a moment would have all that it counts to later skipped."""
-    for field, ids, highest in _pools(device, keys):
-        for index, key_id in enumerate(ids):
-            if key_ids.is_far(key_id, highest):
-                raise InvalidRequest("Key ids rise one by one.", field=f"{field}.{index}.key_id")
-
-
 def _count_leap(device: Device, keys: Upload) -> None:
-    if any(key_ids.rise(ids, highest) > LEAP for _, ids, highest in _pools(device, keys)):
+    pools = (keys.one_time_prekeys, device.highest_prekey_id), (keys.pq_prekeys, device.highest_pq_prekey_id)
+    if any(key_ids.rise([prekey.key_id for prekey in pool], highest) > LEAP for pool, highest in pools):
         spend(LEAPS, str(device.pk))
 
 

@@ -80,10 +80,11 @@ async def test_whoever_is_told_that_few_are_left_uploads_others(bob: Client) -> 
         await until(100, phone)
 
 
-async def test_a_client_whose_numbers_somebody_else_has_passed_leaps_ahead_of_them(bob: Client) -> None:
+@pytest.mark.parametrize("highest", [50_000, 2**23, 2**24 - 2**16, 2**24 - 1])
+async def test_a_client_whose_numbers_somebody_else_has_passed_comes_behind_them(bob: Client, highest: int) -> None:
     """Mallory had Bob's access token, and uploaded keys with numbers that Bob's phone has yet to come to."""
     await OneTimePrekey.objects.all().adelete()
-    await Device.objects.aupdate(highest_prekey_id=50_000)
+    await Device.objects.aupdate(highest_prekey_id=highest)
     async with Client.open(bob.folder) as phone:
         await until(100, phone)
 

@@ -15,6 +15,8 @@ POOL = 100
 ROTATE_AFTER = 7 * 86400.0
 # Mail waits 45 days at the server; what it was sealed for must still be there so long after others were last given that key.
 KEEP_REPLACED = 60 * 86400.0
+# Key ids are below; so near to the end low ones count as risen for the server.
+NUMBERS, WRAPS_WITHIN = 2**24, 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,11 @@ class Keyring:
             self._add("one_time")
         return [Prekey(key_id=key_id, public_key=public) for key_id, public in self._waiting()[:POOL]]
 
-    def skip_numbers(self, count: int) -> None:
-        """The next one-time prekeys and last resorts have numbers so much higher."""
-        self._state.remember(next_prekey_id=int(self._state.fact("next_prekey_id")) + count)
+    def leap(self) -> None:
+        """The next one-time prekeys and last resorts are among the last numbers, so that they are above any that others have used in this device's name."""
+        number = int(self._state.fact("next_prekey_id"))
+        target = NUMBERS - WRAPS_WITHIN + number
+        self._state.remember(next_prekey_id=target if target < NUMBERS else (number + NUMBERS) // 2)
 
     def uploaded(self, prekeys: list[Prekey]) -> None:
         self._state.db.executemany(

@@ -10,9 +10,8 @@ from .values import Comparison, KeyCount
 
 LOW = 20
 # After a restore the server listens to the first upload and keeps the second.
+# What it does not keep then is numbered too low: somebody else has uploaded in this device's name. The third one leaps.
 MOST_UPLOADS = 3
-# What it does not keep then is numbered too low: somebody else has uploaded in this device's name. It takes less than 65,536 at once.
-LEAP = 60_000
 
 
 async def top_up_prekeys(state: State, api: Api) -> None:
@@ -24,7 +23,7 @@ async def top_up_prekeys(state: State, api: Api) -> None:
             return
         with state.transaction():
             if upload == MOST_UPLOADS:
-                keyring.skip_numbers(LEAP)
+                keyring.leap()
             prekeys = keyring.one_time_prekeys()
         count = (await api.call("PUT", "keys", KeyCount, body={"one_time_prekeys": prekeys})).count
         with state.transaction():
