@@ -28,8 +28,7 @@ from tests.faults.nemesis.proxy import Proxies, proxies
 from tests.faults.warden import MARK
 
 RUNS = STATE / "faults"
-# PostgreSQL keeps up to 1 GB of log beside its tables; a run of three quarters of an hour has some more of both.
-DISK_MEGABYTES = 4000
+DISK_MEGABYTES = 1500
 
 
 @dataclass(frozen=True, kw_only=True)
