@@ -68,8 +68,8 @@ class Server(uvicorn.Server):
 def _leave_out_what_is_loaded() -> None:
     """The collector does not look through what was loaded at start any more.
 
-    Each time it would hold up every socket: 142,000 objects took 105 ms on a busy machine. And as it waits for a quarter more than it knows, it would come seldom, while
-    what exceptions and requests leave behind piles up. The second collection has it count anew.
+    Each time it would hold up every socket: 142,000 objects took 105 ms on a busy machine. And as it waits for a quarter more than it knows, it would
+    come seldom, while what exceptions and requests leave behind piles up. The second collection has it count anew.
     """
     gc.collect()
     gc.freeze()
