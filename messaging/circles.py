@@ -55,7 +55,7 @@ ORDER BY d.id
 TOLD_OF_READING = f"""
 SELECT m.user_id FROM conversations_member m
 WHERE m.conversation_id = %s AND m.left_seq IS NULL AND m.user_id = ANY(%s)
-  AND NOT EXISTS (SELECT FROM accounts_preference p WHERE p.user_id IN (%s, m.user_id) AND p.key = '{READ_RECEIPTS}' AND p.value = 'false'::jsonb)
+  AND {_wants("%s", READ_RECEIPTS)} AND {_wants("m.user_id", READ_RECEIPTS)}
 """  # noqa: S608  (constants)
 STILL_THERE = """
 SELECT m.conversation_id, m.user_id FROM unnest(%s::uuid[], %s::uuid[]) AS n (conversation_id, user_id)
