@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts import chores
 from accounts.ids import uuid7
@@ -232,7 +232,7 @@ async def test_pruning_looks_for_old_rows_by_their_index(alice: Caller, bob: Cal
 
     @sync_to_async
     def plan() -> str:
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
             cursor.execute(
                 "EXPLAIN SELECT * FROM conversations_ledger WHERE message_id > 5 AND message_id < 9 ORDER BY message_id LIMIT 5"

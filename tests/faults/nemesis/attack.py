@@ -78,7 +78,7 @@ class Nemesis:
                 fault.begin()
             time.sleep(min(self._longest, max(self._random.uniform(*fault.span) for fault in faults)))
         finally:
-            ended = [(fault, on, _end(fault)) for fault, on in begun]
+            ended = take_back(begun)
         last = max(off for _, _, off in ended)
         recovery = self._prober.recovery(last, MOST_SECONDS)
         time.sleep(HISTORY_LAG_SECONDS)
@@ -120,6 +120,14 @@ class Nemesis:
                 yield self._random.choice(by_kind[kind])
 
 
-def _end(fault: Fault) -> float:
-    fault.end()
-    return time.monotonic()
+def take_back(begun: Sequence[tuple[Fault, float]]) -> list[tuple[Fault, float, float]]:
+    """Each with when it began and when it was over. All are taken back first: one server may wait for the end of another's fault, or of its own second."""
+    ended = []
+    for fault, _ in begun:
+        fault.end()
+        ended.append(time.monotonic())
+    for place, (fault, _) in enumerate(begun):
+        if fault.wait is not None:
+            fault.wait()
+            ended[place] = time.monotonic()
+    return [(fault, on, off) for (fault, on), off in zip(begun, ended, strict=True)]

@@ -30,12 +30,16 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """`begin` does it, `end` takes it back; when `end` has returned everything that was killed answers again. `span`: seconds in between."""
+    """`begin` does it, `end` takes it back at once, and when `wait` has returned, what was killed answers again. `span`: seconds in between.
+
+    Of two faults that come together both have to be taken back before either is waited for: a stopped server does not come back from a restart.
+    """
 
     kind: str
     target: str
     begin: Callable[[], None]
     end: Callable[[], None] = _nothing
+    wait: Callable[[], None] | None = None
     span: Span = SHORT
     # A web worker, or the way to it, cannot answer meanwhile.
     freezes: bool = False
@@ -64,7 +68,7 @@ def _killed(kind: str, child: Handle, sign: signal.Signals = signal.SIGKILL, spa
     """Gone by a signal, and started again by its supervisor."""
     back = _Back([child])
     return Fault(
-        kind=kind, target=child.name, begin=lambda: back.after(lambda: child.send(sign)), end=back.wait, span=span
+        kind=kind, target=child.name, begin=lambda: back.after(lambda: child.send(sign)), wait=back.wait, span=span
     )
 
 
@@ -84,9 +88,9 @@ def _away(kind: str, children: Sequence[Handle], span: Span = LONG) -> Fault:
     def end() -> None:
         for child in children:
             child.let_back()
-        back.wait()
 
-    return Fault(kind=kind, target=", ".join(child.name for child in children), begin=begin, end=end, span=span)
+    target = ", ".join(child.name for child in children)
+    return Fault(kind=kind, target=target, begin=begin, end=end, wait=back.wait, span=span)
 
 
 def _kill(children: Sequence[Handle]) -> None:
@@ -246,17 +250,17 @@ def _disks(installation: Installation) -> Iterator[Fault]:
             kind=kind,
             target=child.name,
             begin=partial(fill, server.directory),
-            end=partial(_make_room, server.directory, child),
+            end=partial(free, server.directory),
+            wait=partial(_back_from_full_disk, child),
             span=(10.0, 20.0),
         )
 
 
-def _make_room(place: Path, child: Handle) -> None:
+def _back_from_full_disk(child: Handle) -> None:
     """A server that the full disk has ended is back as soon as it can be."""
     starts = child.starts
-    free(place)
-    if not child.alive():
-        child.await_start(starts + 1, BACK_SECONDS)
+    if not child.alive() and not child.await_start(starts + 1, BACK_SECONDS):
+        refuse(f"{child.name} did not come back within {BACK_SECONDS:.0f} s of having room; see {child.log}")
 
 
 def _clock(clock: WrongClock, target: str) -> Iterator[Fault]:
