@@ -11,6 +11,7 @@ GROUPS = (
     ("tests/launcher", "", "the launcher"),
     ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
     ("tests/messaging/store/test_cassandra", "", "the keyspace"),
+    ("tests/messaging/store/test_streams.py", "", "the keyspace"),
     ("tests/messaging/test_libsignal.py", "", "libsignal's process"),
 )
 

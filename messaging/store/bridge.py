@@ -5,18 +5,29 @@ in flight are bounded, because beyond its own bound the driver blocks the thread
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from messaging.store.protocol import StoreRefused, StoreUnavailable
 
+logger = logging.getLogger(__name__)
+
 
 class Answer(NamedTuple):
-    """One page of rows, and where the next one begins (None: there is none)."""
+    """One page of rows, and where the next one begins (None: there is none). A write is answered without rows: None, which is not a page of none."""
 
-    rows: list[tuple[Any, ...]]
+    rows: list[tuple[Any, ...]] | None
     next_page: bytes | None
+
+
+class AnotherAnswer(StoreUnavailable):
+    """This is the answer to something else. Whether what was asked for was done nobody knows."""
+
+    def __init__(self) -> None:
+        super().__init__("an answer to something else")
+        logger.error("The message store has answered something else than it was asked")
 
 
 _Outcome = tuple["asyncio.Future[Answer]", Answer | None, Exception | None]
@@ -53,16 +64,21 @@ class Bridge:
         return await self._begin(statement, profile, page)
 
     async def tell(self, statements: Iterable[Any], *, profile: str) -> None:
-        """Return when all of these writes have succeeded. Raises `StoreUnavailable` as soon as one has not; the others go on."""
+        """Return when all of these writes have succeeded. Raises `StoreUnavailable` as soon as one has not; the others go on.
+
+        Rows are no answer to a write.
+        """
         begun: list[asyncio.Future[Answer]] = []
         try:
             for statement in statements:
                 await self._permit()
                 begun.append(self._begin(statement, profile, None))
-            await asyncio.gather(*begun)
+            answers = await asyncio.gather(*begun)
         finally:
             for future in begun:
                 future.cancel()
+        if any(answer.rows is not None for answer in answers):
+            raise AnotherAnswer
 
     async def _permit(self) -> None:
         if not self._permits.locked():
@@ -90,7 +106,7 @@ class Bridge:
             return future
         response.add_callbacks(
             # `_paging_state` is what ResultSet.paging_state returns; a ResultSet would read further pages by itself.
-            lambda rows: self._collect((future, Answer(rows or [], response._paging_state), None)),  # noqa: SLF001
+            lambda rows: self._collect((future, Answer(rows, response._paging_state), None)),  # noqa: SLF001
             lambda failure: self._collect((future, None, failure)),
         )
         return future

@@ -89,7 +89,9 @@ class CassandraStore:
             last, opened, requests = bucket_of(now_ms) + 1, parcels.Opened([], []), 0
             while bucket <= last and len(opened.found) < limit and requests < PENDING_REQUESTS:
                 values = (mailbox.user_id.bytes, integer(bucket), bigint(mailbox.device_id), bigint(since.low_position))
-                answer = await self._keyspace.select("PENDING", values, page=state, limit=limit - len(opened.found))
+                answer = await self._keyspace.select(
+                    "PENDING", values, owner=mailbox.device_id, page=state, limit=limit - len(opened.found)
+                )
                 rows = parcels.opened((row for row in answer.rows if row[5] is None), kept_ms=bucket * BUCKET_MS)
                 opened.found.extend(one for one in rows.found if _is_alive(one.envelope, now_ms))
                 opened.unreadable.extend(rows.unreadable)
@@ -99,7 +101,8 @@ class CassandraStore:
             return parcels.page(opened, await self._shared(opened.found), following)
 
     async def cursor(self, mailbox: Mailbox) -> Cursor:
-        rows = await self._one("CURSOR", (mailbox.user_id.bytes, bigint(mailbox.device_id)))
+        key = (mailbox.user_id.bytes, bigint(mailbox.device_id))
+        rows = await self._one("CURSOR", key, owner=mailbox.device_id)
         return Cursor(*rows[0]) if rows else Cursor()
 
     async def move_cursor(self, mailbox: Mailbox, cursor: Cursor, *, now_ms: int) -> None:
@@ -117,7 +120,10 @@ class CassandraStore:
         async with deadline():
             buckets = range(from_seq // HISTORY_BUCKET, to_seq // HISTORY_BUCKET + 1)
             ends = (bigint(from_seq), bigint(to_seq))
-            pages = [self._keyspace.all("RANGE", (conversation_id.bytes, integer(bucket), *ends)) for bucket in buckets]
+            pages = [
+                self._keyspace.all("RANGE", (conversation_id.bytes, integer(bucket), *ends), owner=conversation_id)
+                for bucket in buckets
+            ]
             rows = [row for page in await asyncio.gather(*pages) for row in page[::-1] if row[0] is not None]
             entries = [history_entry(conversation_id, row) for row in rows]
             own = await self._own(reader, entries)
@@ -135,7 +141,10 @@ class CassandraStore:
             while True:
                 window = range(bucket, bucket + WIDEST_HOLE)
                 tops = await asyncio.gather(
-                    *(self._keyspace.all("HIGHEST", (conversation_id.bytes, integer(one))) for one in window)
+                    *(
+                        self._keyspace.all("HIGHEST", (conversation_id.bytes, integer(one)), owner=conversation_id)
+                        for one in window
+                    )
                 )
                 found = [Newest(seq, message_id or 0) for rows in tops for seq, message_id in rows]
                 if not found:
@@ -159,7 +168,7 @@ class CassandraStore:
         return True
 
     async def heartbeat(self) -> Heartbeat | None:
-        rows = await self._one("HEARTBEAT", ())
+        rows = await self._one("HEARTBEAT", (), owner=1)
         return Heartbeat(*rows[0]) if rows else None
 
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
@@ -259,7 +268,8 @@ class CassandraStore:
         return deletions
 
     async def _kept_ms(self, conversation_id: UUID, seq: int) -> int | None:
-        rows = await self._keyspace.all("KEPT", (conversation_id.bytes, integer(seq // HISTORY_BUCKET), bigint(seq)))
+        key = (conversation_id.bytes, integer(seq // HISTORY_BUCKET), bigint(seq))
+        rows = await self._keyspace.all("KEPT", key, owner=conversation_id)
         return rows[0][0] if rows else None
 
     async def _shared(self, found: Iterable[parcels.Found]) -> parcels.Shared:
@@ -269,7 +279,8 @@ class CassandraStore:
                 wanted[one.envelope.conversation_id, one.envelope.seq // HISTORY_BUCKET].append(one.envelope.seq)
         partitions = [(key, some) for key, seqs in wanted.items() for some in _some_of(seqs)]
         selects = [
-            self._keyspace.all("SHARED", (key[0].bytes, integer(key[1]), bigints(seqs))) for key, seqs in partitions
+            self._keyspace.all("SHARED", (key[0].bytes, integer(key[1]), bigints(seqs)), owner=key[0])
+            for key, seqs in partitions
         ]
         answers = zip(partitions, await asyncio.gather(*selects), strict=True)
         return {
@@ -283,15 +294,15 @@ class CassandraStore:
             wanted[bucket_of(entry.kept_ms)].add(entry.position)
         key = (reader.user_id.bytes, bigint(reader.device_id))
         selects = [
-            self._keyspace.all("OWN", (key[0], integer(bucket), key[1], bigints(some)))
+            self._keyspace.all("OWN", (key[0], integer(bucket), key[1], bigints(some)), owner=reader.device_id)
             for bucket, positions in wanted.items()
             for some in _some_of(sorted(positions))
         ]
         return {row[0]: row[1] for rows in await asyncio.gather(*selects) for row in rows if row[2] is None}
 
-    async def _one(self, name: str, values: Sequence[Any]) -> list[Any]:
+    async def _one(self, name: str, values: Sequence[Any], *, owner: Any) -> list[Any]:
         async with deadline():
-            return await self._keyspace.all(name, values)
+            return await self._keyspace.all(name, values, owner=owner)
 
     async def _write(self, name: str, values: Sequence[Any]) -> None:
         async with deadline():

@@ -1,7 +1,7 @@
 """What the Cassandra store says, all of it prepared: the part of CQL that Cassandra and ScyllaDB share.
 
 Every write carries its time (`USING TIMESTAMP`): the driver's own would be a worker's clock. Only what belonged to a device that is gone for good is
-ever deleted, because tombstones would have to be read over at every drain.
+ever deleted, because tombstones would have to be read over at every drain. The last column of every question says whose the rows are.
 """
 
 KEEP = """
@@ -31,21 +31,24 @@ INSERT INTO {ks}.store_heartbeat (id, system_identifier, timeline, era, beat, lo
 """
 
 PENDING = """
-SELECT position, message_id, conversation_id, seq, envelope, delivered_ms FROM {ks}.message_deliveries
+SELECT position, message_id, conversation_id, seq, envelope, delivered_ms, device_id FROM {ks}.message_deliveries
 WHERE user_id = ? AND bucket = ? AND device_id = ? AND position > ?
 """
 OWN = """
-SELECT message_id, envelope, delivered_ms FROM {ks}.message_deliveries WHERE user_id = ? AND bucket = ? AND device_id = ? AND position IN ?
+SELECT message_id, envelope, delivered_ms, device_id FROM {ks}.message_deliveries
+WHERE user_id = ? AND bucket = ? AND device_id = ? AND position IN ?
 """
 RANGE = """
 SELECT message_id, seq, client_message_id, position, kept_ms, kind, sender_user_id, sender_device_id, sender_device_number, reply_to, deletes,
-  expires_ms, urgent, system, content, deleted_ms
+  expires_ms, urgent, system, content, deleted_ms, conversation_id
 FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq >= ? AND seq <= ?
 """
-SHARED = "SELECT seq, content, deleted_ms FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq IN ?"
-KEPT = "SELECT kept_ms FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq = ?"
-HIGHEST = "SELECT seq, message_id FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? LIMIT 1"
-CURSOR = "SELECT low_position, low_bucket FROM {ks}.mailbox_cursors WHERE user_id = ? AND device_id = ?"
-HEARTBEAT = "SELECT system_identifier, timeline, era, beat, local_dc FROM {ks}.store_heartbeat WHERE id = 1"
+SHARED = """
+SELECT seq, content, deleted_ms, conversation_id FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq IN ?
+"""
+KEPT = "SELECT kept_ms, conversation_id FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? AND seq = ?"
+HIGHEST = "SELECT seq, message_id, conversation_id FROM {ks}.messages WHERE conversation_id = ? AND bucket = ? LIMIT 1"
+CURSOR = "SELECT low_position, low_bucket, device_id FROM {ks}.mailbox_cursors WHERE user_id = ? AND device_id = ?"
+HEARTBEAT = "SELECT system_identifier, timeline, era, beat, local_dc, id FROM {ks}.store_heartbeat WHERE id = 1"
 
 ALL = {name: text for name, text in dict(globals()).items() if name.isupper()}

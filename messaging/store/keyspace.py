@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cassandra import InvalidRequest, RequestExecutionException, RequestValidationException
 from cassandra.cluster import Cluster, NoHostAvailable
@@ -10,7 +10,7 @@ from cassandra.protocol import ErrorMessage
 from cassandra.query import BoundStatement
 
 from messaging.store import cql_statements
-from messaging.store.bridge import Answer, Bridge
+from messaging.store.bridge import AnotherAnswer, Bridge
 from messaging.store.cql_batches import Rows, batches
 from messaging.store.cql_timing import timed
 from messaging.store.profiles import READS, WRITES, cluster_options, shut_down
@@ -23,6 +23,13 @@ CONNECT = {"connect_timeout": 2, "control_connection_timeout": 2}
 DEAF_SECONDS = 15.0
 # A node says so: it is overloaded, or has too few replicas. Its driver hears well.
 SPOKEN = (RequestExecutionException, RequestValidationException, ErrorMessage)
+
+
+class Page(NamedTuple):
+    """Rows, and where the next page begins (None: there is none)."""
+
+    rows: list[tuple[Any, ...]]
+    next_page: bytes | None
 
 
 class Keyspace:
@@ -65,26 +72,31 @@ class Keyspace:
         statement.values = values
         return statement
 
-    async def select(self, name: str, values: Sequence[Any], *, page: bytes | None = None, limit: int = 1000) -> Answer:
-        """One page of rows."""
+    async def select(
+        self, name: str, values: Sequence[Any], *, owner: Any, page: bytes | None = None, limit: int = 1000
+    ) -> Page:
+        """One page of rows. The statement's last column says whose they are; it is compared with `owner` and left out. Raises AnotherAnswer."""
         bridge = await self.opened()
         statement = self.bound(name, values)
         statement.fetch_size = limit
-        return await bridge.ask(statement, profile=READS, page=page)
+        answer = await bridge.ask(statement, profile=READS, page=page)
+        if answer.rows is None or any(row[-1] != owner for row in answer.rows):
+            raise AnotherAnswer
+        return Page([row[:-1] for row in answer.rows], answer.next_page)
 
-    async def all(self, name: str, values: Sequence[Any]) -> list[Any]:
+    async def all(self, name: str, values: Sequence[Any], *, owner: Any) -> list[Any]:
         """All rows: to the end of the pages, because a page may be empty and not the last."""
-        answer = await self.select(name, values)
+        answer = await self.select(name, values, owner=owner)
         rows = answer.rows
         while answer.next_page:
-            answer = await self.select(name, values, page=answer.next_page)
+            answer = await self.select(name, values, owner=owner, page=answer.next_page)
             rows += answer.rows
         return rows
 
     async def write(self, name: str, values: Sequence[Any]) -> None:
         """Return when the row is written."""
         bridge = await self.opened()
-        await bridge.ask(self.bound(name, values), profile=WRITES)
+        await bridge.tell([self.bound(name, values)], profile=WRITES)
 
     async def write_all(self, statements: Iterable[BoundStatement]) -> None:
         """Return when all of these are written, each by itself."""

@@ -19,6 +19,8 @@ from cassandra.policies import (
 )
 from cassandra.query import dict_factory, named_tuple_factory, tuple_factory
 
+from messaging.store.streams import OwnStreams
+
 WRITES, READS, SCHEMA = "writes", "reads", "schema"
 REQUEST_SECONDS = 1.8
 
@@ -65,6 +67,7 @@ def cluster_options(config: Mapping[str, Any], *, default_rows: Any = named_tupl
     """
     options = {
         "port": config["port"],
+        "connection_class": OwnStreams,
         # Spoken by Cassandra 3.11 to 5 and by ScyllaDB: no round trip to agree on another, no checksum of each frame in Python.
         "protocol_version": 4,
         "execution_profiles": execution_profiles(config["dc"], default_rows),

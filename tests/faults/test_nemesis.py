@@ -26,4 +26,5 @@ def test_a_fault_that_nothing_is_waited_for_is_over_when_it_is_taken_back() -> N
     slow = Fault(kind="slow", target="a server", begin=lambda: None, wait=lambda: over.append(1.0))
     quick = Fault(kind="quick", target="a server", begin=lambda: None)
     [(_, _, slow_off), (_, _, quick_off)] = take_back([(slow, 1.0), (quick, 2.0)])
-    assert over and quick_off <= slow_off
+    assert over
+    assert quick_off <= slow_off

@@ -10,7 +10,7 @@ from cassandra import InvalidRequest, OperationTimedOut, Unavailable
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import OverloadedErrorMessage
 
-from messaging.store.bridge import Answer, Bridge
+from messaging.store.bridge import AnotherAnswer, Answer, Bridge
 from messaging.store.keyspace import is_heard
 from messaging.store.protocol import StoreUnavailable
 
@@ -129,6 +129,16 @@ async def test_of_many_writes_one_failure_is_the_failure_of_all(session: Session
     assert not writes.done()
     session.asked[4].fail(TimeoutError())
     with pytest.raises(StoreUnavailable, match="TimeoutError"):
+        await writes
+
+
+async def test_rows_are_no_answer_to_a_write(session: Session) -> None:
+    """What they answer is something else: that the write was done nobody has said."""
+    writes = asyncio.create_task(Bridge(session).tell(range(2), profile="writes"))
+    await _turns()
+    session.asked[0].answer(None)
+    session.asked[1].answer([])
+    with pytest.raises(AnotherAnswer):
         await writes
 
 

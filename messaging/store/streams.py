@@ -1,0 +1,61 @@
+"""Connections to Cassandra on which an answer goes to whoever has asked, whatever a node sends.
+
+Many requests share a connection; each has a number, its stream, and its answer carries the same. A Cassandra 5.0.8 that has kept a request
+waiting for longer than `native_transport_timeout` answers it with an error on stream 0, whichever it came on. The driver takes that for the answer
+to what it has asked on stream 0, or for a number that is free again: from then on it gives stream 0 to two requests at a time, and each may
+get what the other has asked for, another device's mailbox among it.
+"""
+
+import logging
+from typing import Any
+
+from cassandra.cluster import DefaultConnection
+from cassandra.connection import ConnectionException
+
+logger = logging.getLogger(__name__)
+
+# Where answers arrive that are somebody else's. Nothing is asked there; who asked elsewhere waits until its time is over.
+ASTRAY = 0
+
+
+class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no types
+    """Asks nothing on stream 0. It is given up as soon as its numbers cannot be trusted: an answer without a question, two questions with one number."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # The driver's own is emptied by a caller that has waited too long, though the answer is still to come.
+        self._asked: set[int] = set()
+        super().__init__(*args, **kwargs)
+
+    def get_request_id(self) -> int:
+        """A stream on which nothing is asked; called with the connection's lock held."""
+        stream: int = super().get_request_id()
+        while stream == ASTRAY:
+            stream = super().get_request_id()
+        return stream
+
+    def send_msg(self, msg: Any, request_id: int, *args: Any, **kwargs: Any) -> int:
+        """Ask; the bytes that were sent. Raises ConnectionShutdown where the stream is taken."""
+        if request_id in self._asked:
+            self._give_up("two questions with one number")
+        self._asked.add(request_id)
+        try:
+            return int(super().send_msg(msg, request_id, *args, **kwargs))
+        except Exception:
+            self._asked.discard(request_id)
+            raise
+
+    def process_msg(self, header: Any, body: Any) -> None:
+        """Take an answer to whoever has asked for it."""
+        stream = header.stream
+        if stream == ASTRAY:
+            return
+        if stream > 0 and stream not in self._asked:
+            self._give_up("an answer without a question")
+            return
+        # Before its number is free for the next one.
+        self._asked.discard(stream)
+        super().process_msg(header, body)
+
+    def _give_up(self, reason: str) -> None:
+        logger.error("a connection to Cassandra is given up: %s", reason)
+        self.defunct(ConnectionException(reason, self.endpoint))

@@ -1,0 +1,187 @@
+"""An answer goes to whoever has asked, also when a node sends it elsewhere."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from cassandra.cluster import Cluster
+
+from chatproject.launcher.cassandra import TEST, CassandraNode
+from messaging.store.bridge import AnotherAnswer, Bridge
+from messaging.store.cassandra import CassandraStore
+from messaging.store.cql_values import bigint, integer
+from messaging.store.profiles import READS, WRITES, cluster_options
+from messaging.store.protocol import StoreUnavailable, bucket_of
+from messaging.store.streams import ASTRAY, OwnStreams
+from tests.messaging.store.people import Chat, seqs
+
+pytestmark = pytest.mark.cassandra
+
+# What waits longer than the node has patience is answered astray.
+PATIENCE, STOPPED_SECONDS, PAUSE_SECONDS, STOPS = "100ms", 0.4, 0.8, 3
+KEYS, READERS = 40, 300
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[CassandraNode]:
+    """A node of its own that soon gives up what waits in its queue."""
+    profile = replace(TEST, settings=f"{TEST.settings}native_transport_timeout: {PATIENCE}\n")
+    node = CassandraNode(tmp_path / "cassandra", profile=profile)
+    node.start()
+    yield node
+    node.stop(hurry=True)
+
+
+@pytest.fixture
+def astray(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what arrives astray, and goes where it always does."""
+    found: Counter[str] = Counter()
+    process = OwnStreams.process_msg
+
+    def counted(self: OwnStreams, header: Any, body: Any) -> None:
+        found["astray"] += header.stream == ASTRAY
+        process(self, header, body)
+
+    monkeypatch.setattr(OwnStreams, "process_msg", counted)
+    return found
+
+
+@contextmanager
+def connected(node: CassandraNode) -> Iterator[Any]:
+    """A session as the store has it, and a table."""
+    config = {"port": 9042, "dc": "dc1", "user": "", "password": ""}
+    cluster = Cluster([node.address], **cluster_options(config))
+    try:
+        session = cluster.connect()
+        replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        session.execute(f"CREATE KEYSPACE k WITH replication = {replication}", timeout=30)
+        session.execute("CREATE TABLE k.t (key int PRIMARY KEY, content blob)", timeout=30)
+        yield session
+    finally:
+        cluster.shutdown()
+
+
+class Asking:
+    """Readers that each want the row of a key by chance, and look whose they get."""
+
+    def __init__(self, session: Any) -> None:
+        self._bridge = Bridge(session)
+        self._insert = session.prepare("INSERT INTO k.t (key, content) VALUES (?, ?)")
+        self._select = session.prepare("SELECT key FROM k.t WHERE key = ?")
+        self.over = asyncio.Event()
+        self.seen: Counter[str] = Counter()
+
+    async def fill(self) -> None:
+        for key in range(KEYS):
+            await self._bridge.tell([self._insert.bind((key, b""))], profile=WRITES)
+
+    async def read(self) -> None:
+        while not self.over.is_set():
+            key = random.randrange(KEYS)  # noqa: S311
+            try:
+                answer = await self._bridge.ask(self._select.bind((key,)), profile=READS)
+            except StoreUnavailable:
+                self.seen["unavailable"] += 1
+            else:
+                self.seen["right" if answer.rows == [(key,)] else "wrong"] += 1
+
+
+async def test_a_busy_node_that_answers_astray_mixes_up_nothing(impatient: CassandraNode, astray: Counter[str]) -> None:
+    with connected(impatient) as session:
+        asking = Asking(session)
+        await asking.fill()
+        readers = [asyncio.create_task(asking.read()) for _ in range(READERS)]
+        await _stop_now_and_then(psutil.Process(impatient.pid))
+        asking.over.set()
+        await asyncio.gather(*readers)
+    assert astray["astray"], "this Cassandra answers where it was asked: is `streams` needed still?"
+    assert asking.seen["right"] > READERS
+    assert not asking.seen["wrong"], asking.seen
+
+
+async def _stop_now_and_then(process: psutil.Process) -> None:
+    for _ in range(STOPS):
+        await asyncio.sleep(PAUSE_SECONDS)
+        process.suspend()
+        await asyncio.sleep(STOPPED_SECONDS)
+        process.resume()
+    await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def test_a_connection_with_an_answer_that_nobody_asked_for_is_given_up(keyspace: Mapping[str, Any]) -> None:
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    connections = _connections(store)
+    for connection in connections:
+        connection.process_msg(SimpleNamespace(stream=99), b"")
+    assert all(connection.is_defunct for connection in connections)
+    await _until_well(store)
+    assert await seqs(store, chat.phone) == [1]
+    assert not set(map(id, connections)) & set(map(id, _connections(store)))
+    await store.close()
+
+
+async def test_a_stream_that_waits_for_its_answer_is_not_used_again(keyspace: Mapping[str, Any]) -> None:
+    """Whatever has brought its number among the free ones."""
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    for connection in _connections(store):
+        with connection.lock:
+            connection._asked.update(range(1, 1000))
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.probe()
+        if all(connection.is_defunct for connection in _connections(store)):
+            break
+    await _until_well(store)
+    await store.close()
+
+
+async def test_rows_of_somebody_else_are_no_answer(keyspace: Mapping[str, Any]) -> None:
+    store, chat = CassandraStore(keyspace), Chat()
+    entry = chat.entry()
+    await store.deposit([entry])
+    phone = chat.phone
+    values = (phone.user_id.bytes, integer(bucket_of(entry.kept_ms)), bigint(phone.device_id), bigint(0))
+    found = await store._keyspace.select("PENDING", values, owner=phone.device_id)
+    assert len(found.rows) == 1
+    with pytest.raises(AnotherAnswer):
+        await store._keyspace.select("PENDING", values, owner=phone.device_id + 1)
+    await store.close()
+
+
+async def test_that_something_was_written_is_no_answer_to_a_question(keyspace: Mapping[str, Any]) -> None:
+    """An empty page would be believed, and the cursor moved over what waits."""
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    key = (bigint(1), chat.phone.user_id.bytes, bigint(chat.phone.device_id))
+    with pytest.raises(AnotherAnswer):
+        await store._keyspace.select("PURGE_CURSOR", key, owner=chat.phone.device_id)
+    await store.close()
+
+
+def _connections(store: CassandraStore) -> list[Any]:
+    """Those that the store asks on."""
+    [session] = store._keyspace._cluster.sessions
+    return [connection for pool in session._pools.values() for connection in pool._connections.values()]
+
+
+async def _until_well(store: CassandraStore) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await store.probe()
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        else:
+            return
