@@ -13,7 +13,7 @@ from chatproject.launcher.cassandra import TEST, CassandraNode, loopback_address
 from chatproject.launcher.cassandra.node import CQL_PORT
 from chatproject.launcher.errors import refuse
 from chatproject.launcher.postgres import PostgresServer
-from chatproject.launcher.server import Server
+from chatproject.launcher.server import Command, Server
 from chatproject.launcher.valkey import ValkeyServer
 
 POSTGRESQL, CASSANDRA, CASSANDRA3 = "postgresql", "cassandra", "cassandra3"
@@ -25,6 +25,9 @@ TOLD = 100
 # A full disk breaks what was being written into the mapped commit log, and a node refuses to start with that. Whatever was answered is synced and
 # in front of it; what was not may be left out.
 WITH_A_BROKEN_END = "-Dcassandra.commitlog.ignorereplayerrors=true"
+# Elsewhere every node has a machine of its own. Here a node that starts has dozens of busy threads, and each of them would get as much of the two
+# cores as PostgreSQL's only one: after an outage sends took seconds, and what was measured was the scheduler.
+POLITENESS = 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ class Stores:
         return [self.postgres, self.valkey, *self.nodes]
 
 
+class PoliteNode(CassandraNode):
+    """A node that leaves the cores to whoever else wants them."""
+
+    def prepare(self) -> Command:
+        command = super().prepare()
+        return replace(command, arguments=["nice", "-n", str(POLITENESS), *command.arguments])
+
+
 def stores_in(directory: Path, layout: str, *, proxied: bool) -> Stores:
     """The servers of a layout. With `proxied`, the driver is told addresses at which proxies listen, also those of peers it learns of later."""
     first = loopback_address(directory / "cassandra-1")
@@ -53,7 +64,7 @@ def _node(directory: Path, number: int, first: str, *, proxied: bool) -> Cassand
     profile = replace(TEST, java_options=(*TEST.java_options, WITH_A_BROKEN_END))
     if proxied:
         profile = replace(profile, settings=f"{profile.settings}broadcast_rpc_address: {told_address(address)}\n")
-    node = CassandraNode(directory / f"cassandra-{number}", address=address, seed=first, profile=profile)
+    node = PoliteNode(directory / f"cassandra-{number}", address=address, seed=first, profile=profile)
     node.name = f"Cassandra {number}"
     return node
 
