@@ -11,6 +11,7 @@ from tests.faults.broken import NAMES
 from tests.faults.checker import Report, check
 from tests.faults.failpoints import matrix
 from tests.faults.figures import Figures, figures
+from tests.faults.installation import CASSANDRA3
 from tests.faults.options import BUILDS, MATRIX, MODEL, NEMESIS, SIMULATION, SLEEPERS, SMOKE, Options
 from tests.faults.runs import Run
 from tests.faults.stage import RUNS, Order
@@ -166,6 +167,7 @@ def nemesis_order(asked: Options) -> Order:
         workers=3 if asked.full else 2,
         finishers=2 if asked.full else 1,
         kinds=asked.faults,
+        rehearsal="two Cassandra nodes away" if asked.layout == CASSANDRA3 else "Cassandra away",
         together=TOGETHER if asked.full else 0.0,
         warm_up=LONG_WARM_UP if asked.full else WARM_UP,
         people=(LARGE_CROWD if asked.full else CROWD) | ({"rate": asked.rate} if asked.rate else {}),

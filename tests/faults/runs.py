@@ -56,9 +56,10 @@ def _played(stage: Stage, attack: Attack) -> Run:
     cpu, began = resources.cpu_seconds(installation), time.monotonic()
     load.tell("begin")
     time.sleep(stage.order.warm_up)
-    before = resources.measure(installation, stage.writer, "before")
     attacked = time.monotonic()
-    done = attack(stage)
+    rehearsed = _rehearsed(stage)
+    before = resources.measure(installation, stage.writer, "before")
+    done = [*rehearsed, *attack(stage)]
     healed = time.monotonic()
     stage.proxies.clear()
     time.sleep(stage.order.calm)
@@ -104,23 +105,33 @@ def _settled(stage: Stage) -> dict[str, Any]:
 
 def nemesis(stage: Stage) -> list[Done]:
     """What the order asks for, one after the other or by twos, until its time is over."""
-    attacker = _attacker(stage)
+    attacker = _attacker(stage, stage.order.kinds)
     attacker.attack(stage.order.seconds, together=stage.order.together)
     return attacker.done
 
 
 def each_once(stage: Stage) -> list[Done]:
     """Every kind that the order names once, in that order, each at the first target there is."""
-    attacker = _attacker(stage)
+    attacker = _attacker(stage, stage.order.kinds)
     for kind in stage.order.kinds:
         attacker.inflict([next(fault for fault in stage.faults if fault.kind == kind)])
     return attacker.done
 
 
-def _attacker(stage: Stage) -> Nemesis:
+def _rehearsed(stage: Stage) -> list[Done]:
+    """The order's rehearsal, where the installation has what it needs."""
+    attacker = _attacker(stage, (stage.order.rehearsal,), series="rehearsal ")
+    for fault in [fault for fault in stage.faults if fault.kind == stage.order.rehearsal][:1]:
+        attacker.inflict([fault])
+    return attacker.done
+
+
+def _attacker(stage: Stage, kinds: tuple[str, ...], *, series: str = "") -> Nemesis:
+    """Of these kinds; of all where none is named."""
     return Nemesis(
         seed=stage.order.seed,
-        faults=stage.faults,
+        faults=[fault for fault in stage.faults if not kinds or fault.kind in kinds],
+        series=series,
         writer=stage.writer,
         observer=stage.observer,
         prober=stage.prober,

@@ -9,7 +9,7 @@ from tests.faults.checker.verdicts import Verdict, Violation
 if TYPE_CHECKING:
     from tests.faults.checker.facts import Facts
 
-# So long an ack may be on its way to the store; after a fault that it met, as long as recovery may take.
+# So long an ack may be on its way to the store. What meets a fault, or comes behind what a fault has left, has until everything has to be well again.
 ACK_SECONDS = 10.0
 RECOVERY_SECONDS = 60.0
 
@@ -73,5 +73,5 @@ class Payloads:
 
 def _settled_at(acked_at: float, facts: "Facts") -> float:
     """By when an ack has to be in the store."""
-    met = (fault for fault in facts.faults.values() if fault.on.at < acked_at + ACK_SECONDS and fault.off_at > acked_at)
-    return max([acked_at + ACK_SECONDS, *(fault.off_at + RECOVERY_SECONDS for fault in met)])
+    ends = (fault.off_at + RECOVERY_SECONDS for fault in facts.faults.values() if fault.on.at < acked_at + ACK_SECONDS)
+    return max([acked_at + ACK_SECONDS, *(end for end in ends if end > acked_at)])

@@ -46,8 +46,9 @@ class Nemesis:
         prober: Prober,
         longest: float,
         tell: Tell,
+        series: str = "",
     ) -> None:
-        """No fault lasts longer than `longest` seconds."""
+        """No fault lasts longer than `longest` seconds. `series` begins the names of its faults: no other nemesis of the run has the same."""
         self._random = Random(seed)  # noqa: S311  (a schedule that can be repeated)
         self._faults = faults
         self._writer = writer
@@ -55,6 +56,7 @@ class Nemesis:
         self._prober = prober
         self._longest = longest
         self._tell = tell
+        self._series = series
         self.done: list[Done] = []
 
     def attack(self, seconds: float, *, together: float = 0.0) -> None:
@@ -88,7 +90,7 @@ class Nemesis:
         """Written when it is over, because only then it is known what was in flight."""
         events: list[FaultOn | FaultOff] = []
         for fault, on, off in ended:
-            name = f"{len(self.done) + 1}"
+            name = f"{self._series}{len(self.done) + 1}"
             in_flight = self._observer.in_flight(on, off)
             events.append(
                 FaultOn(
