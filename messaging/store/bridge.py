@@ -50,6 +50,8 @@ class Bridge:
         self._is_heard = is_heard
         self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
         self._outcomes: list[_Outcome] = []
+        # The driver may call back twice, where a question was asked of two nodes.
+        self._begun: set[asyncio.Future[Answer]] = set()
         self._lock, self._woken = threading.Lock(), False
         self._unanswered_since: float | None = None
 
@@ -104,6 +106,7 @@ class Bridge:
             self._permits.release()
             future.set_exception(self._fault(failure))
             return future
+        self._begun.add(future)
         response.add_callbacks(
             # `_paging_state` is what ResultSet.paging_state returns; a ResultSet would read further pages by itself.
             lambda rows: self._collect((future, Answer(rows, response._paging_state), None)),  # noqa: SLF001
@@ -127,6 +130,9 @@ class Bridge:
         with self._lock:
             outcomes, self._outcomes, self._woken = self._outcomes, [], False
         for future, answer, failure in outcomes:
+            if future not in self._begun:
+                continue
+            self._begun.remove(future)
             self._permits.release()
             if failure is None or self._is_heard(failure):
                 self._unanswered_since = None

@@ -81,6 +81,7 @@ class Keyspace:
         statement.fetch_size = limit
         answer = await bridge.ask(statement, profile=READS, page=page)
         if answer.rows is None or any(row[-1] != owner for row in answer.rows):
+            self._distrust(bridge)
             raise AnotherAnswer
         return Page([row[:-1] for row in answer.rows], answer.next_page)
 
@@ -96,17 +97,30 @@ class Keyspace:
     async def write(self, name: str, values: Sequence[Any]) -> None:
         """Return when the row is written."""
         bridge = await self.opened()
-        await bridge.tell([self.bound(name, values)], profile=WRITES)
+        await self._tell(bridge, [self.bound(name, values)])
 
     async def write_all(self, statements: Iterable[BoundStatement]) -> None:
         """Return when all of these are written, each by itself."""
         bridge = await self.opened()
-        await bridge.tell(statements, profile=WRITES)
+        await self._tell(bridge, statements)
 
     async def write_rows(self, rows: Rows) -> None:
         """Return when all of these are written, in as few requests as may be."""
         bridge = await self.opened()
-        await bridge.tell(batches(rows, across=self._every_node_has_every_row()), profile=WRITES)
+        await self._tell(bridge, batches(rows, across=self._every_node_has_every_row()))
+
+    async def _tell(self, bridge: Bridge, statements: Iterable[Any]) -> None:
+        try:
+            await bridge.tell(statements, profile=WRITES)
+        except AnotherAnswer:
+            self._distrust(bridge)
+            raise
+
+    def _distrust(self, bridge: Bridge) -> None:
+        """Its next answer may be another's too, and nothing may show it: whoever asks next connects anew."""
+        if self._bridge is bridge:
+            self._bridge = None
+            self._dismiss()
 
     def _every_node_has_every_row(self) -> bool:
         nodes = self._cluster.metadata.all_hosts()

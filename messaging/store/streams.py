@@ -1,4 +1,4 @@
-"""Connections to Cassandra on which an answer goes to whoever has asked, whatever a node sends.
+"""Connections to Cassandra on which an answer goes to whoever has asked, whatever a node sends, and which hold up no loop when they end.
 
 Many requests share a connection; each has a number, its stream, and its answer carries the same. A Cassandra 5.0.8 that has kept a request
 waiting for longer than `native_transport_timeout` answers it with an error on stream 0, whichever it came on. The driver takes that for the answer
@@ -16,10 +16,13 @@ logger = logging.getLogger(__name__)
 
 # Where answers arrive that are somebody else's. Nothing is asked there; who asked elsewhere waits until its time is over.
 ASTRAY = 0
+# A number whose answer went astray never comes back, and the driver replaces worn-out connections of ScyllaDB only; on one that has none left
+# it waits on the thread that asks. A new number is taken only where no former one is free, and never are half as many under way at once.
+HIGHEST = 8192
 
 
 class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no types
-    """Asks nothing on stream 0. It is given up as soon as its numbers cannot be trusted: an answer without a question, two questions with one number."""
+    """Asks nothing on stream 0. It is given up when its numbers run out, or cannot be trusted: an answer without a question, a number taken twice."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The driver's own is emptied by a caller that has waited too long, though the answer is still to come.
@@ -34,10 +37,14 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
         return stream
 
     def send_msg(self, msg: Any, request_id: int, *args: Any, **kwargs: Any) -> int:
-        """Ask; the bytes that were sent. Raises ConnectionShutdown where the stream is taken."""
-        if request_id in self._asked:
+        """Ask; the bytes that were sent. Raises ConnectionShutdown where the stream is taken, or is one of the last."""
+        with self.lock:
+            is_taken = request_id in self._asked
+            self._asked.add(request_id)
+        if is_taken:
             self._give_up("two questions with one number")
-        self._asked.add(request_id)
+        elif request_id > HIGHEST:
+            self._give_up("too many answers never came")
         try:
             return int(super().send_msg(msg, request_id, *args, **kwargs))
         except Exception:
@@ -47,7 +54,7 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
     def process_msg(self, header: Any, body: Any) -> None:
         """Take an answer to whoever has asked for it."""
         stream = header.stream
-        if stream == ASTRAY:
+        if stream == ASTRAY or self.is_defunct:
             return
         if stream > 0 and stream not in self._asked:
             self._give_up("an answer without a question")
@@ -55,6 +62,14 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
         # Before its number is free for the next one.
         self._asked.discard(stream)
         super().process_msg(header, body)
+
+    def close(self) -> None:
+        """Afterwards nothing is asked here, and the pool it belongs to knows: else it would find out by a request, that waits two seconds for another one."""
+        was_closed = self.is_closed
+        super().close()
+        pool = getattr(self._on_orphaned_stream_released, "__self__", None)
+        if pool is not None and not was_closed and not pool.is_shutdown and self in list(pool._connections.values()):  # noqa: SLF001
+            pool._session.submit(pool.return_connection, self, stream_was_orphaned=True)  # noqa: SLF001
 
     def _give_up(self, reason: str) -> None:
         logger.error("a connection to Cassandra is given up: %s", reason)

@@ -98,6 +98,22 @@ async def test_a_caller_that_gives_up_frees_no_permit_before_the_driver_has_done
     assert (await waiting).rows == [(2,)]
 
 
+async def test_a_driver_that_calls_back_twice_frees_one_permit(session: Session) -> None:
+    """As it does for a question that was asked of two nodes, when both answer."""
+    bridge = Bridge(session, most_in_flight=1)
+    first = asyncio.create_task(bridge.ask("SELECT", profile="reads"))
+    await _turns()
+    session.asked[0].answer([(1,)])
+    assert (await first).rows == [(1,)]
+    session.asked[0].answer([(1,)])
+    session.asked[0].fail(TimeoutError())
+    others = [asyncio.create_task(bridge.ask("SELECT", profile="reads")) for _ in range(3)]
+    await _turns()
+    assert len(session.asked) == 2
+    for other in others:
+        other.cancel()
+
+
 async def test_requests_in_flight_are_bounded_and_all_are_answered(session: Session) -> None:
     bridge = Bridge(session, most_in_flight=8)
     questions = [asyncio.create_task(bridge.ask(number, profile="reads")) for number in range(100)]

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from messaging.store.cassandra import CassandraStore
 from messaging.store.cql_values import bigint, integer
 from messaging.store.profiles import READS, WRITES, cluster_options
 from messaging.store.protocol import StoreUnavailable, bucket_of
-from messaging.store.streams import ASTRAY, OwnStreams
+from messaging.store.streams import ASTRAY, HIGHEST, OwnStreams
 from tests.messaging.store.people import Chat, seqs
 
 pytestmark = pytest.mark.cassandra
@@ -146,6 +147,58 @@ async def test_a_stream_that_waits_for_its_answer_is_not_used_again(keyspace: Ma
     await store.close()
 
 
+async def test_a_connection_whose_numbers_run_out_is_replaced(keyspace: Mapping[str, Any]) -> None:
+    """Each answer that went astray has cost one, and the driver would wait for the last of them on the loop's thread."""
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    worn = _connections(store)
+    for connection in worn:
+        with connection.lock:
+            connection.request_ids.clear()
+            connection.highest_request_id = HIGHEST
+    for _ in range(3):
+        with suppress(StoreUnavailable):
+            await store.probe()
+    assert any(connection.is_defunct for connection in worn)
+    await _until_well(store)
+    assert await seqs(store, chat.phone) == [1]
+    await store.close()
+
+
+async def test_a_connection_that_was_closed_while_nothing_was_asked_holds_up_no_loop(
+    keyspace: Mapping[str, Any],
+) -> None:
+    """As by a node that stops in good order, or a firewall. The driver would wait two seconds for another one, on the thread that asks."""
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    former = _connections(store)
+    for connection in former:
+        connection._socket.shutdown(socket.SHUT_RDWR)
+    async with asyncio.timeout(10):
+        while not all(connection.is_closed for connection in former):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    steps = asyncio.create_task(_longest_step())
+    await asyncio.sleep(0)
+    for _ in range(5):
+        with suppress(StoreUnavailable):
+            await store.probe()
+    await _until_well(store)
+    steps.cancel()
+    assert await steps < 0.5
+    assert await seqs(store, chat.phone) == [1]
+    await store.close()
+
+
+async def _longest_step() -> float:
+    """How long the loop was busy with one thing at most, until this is cancelled."""
+    longest, last = 0.0, time.monotonic()
+    with suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    return longest
+
+
 async def test_rows_of_somebody_else_are_no_answer(keyspace: Mapping[str, Any]) -> None:
     store, chat = CassandraStore(keyspace), Chat()
     entry = chat.entry()
@@ -154,8 +207,11 @@ async def test_rows_of_somebody_else_are_no_answer(keyspace: Mapping[str, Any]) 
     values = (phone.user_id.bytes, integer(bucket_of(entry.kept_ms)), bigint(phone.device_id), bigint(0))
     found = await store._keyspace.select("PENDING", values, owner=phone.device_id)
     assert len(found.rows) == 1
+    former = store._keyspace._cluster
     with pytest.raises(AnotherAnswer):
         await store._keyspace.select("PENDING", values, owner=phone.device_id + 1)
+    assert await seqs(store, phone) == [1]
+    assert store._keyspace._cluster is not former, "who answers so once is not asked again"
     await store.close()
 
 
