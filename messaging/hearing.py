@@ -33,8 +33,9 @@ from messaging.sessions import Session
 LARGEST_SEND = 256 * 1024
 # Each may hold a connection to PostgreSQL; one socket must not keep the others from theirs.
 ERRANDS_AT_ONCE = 4
-# A socket with so many waits to be heard. With fewer a slow store holds up what needs it, and no send, ack or ping behind it.
+# Further ones are refused: whoever waited for them would let the sends behind them wait for longer than a send may.
 MOST_ERRANDS = 64
+ERRAND_SECONDS = 5.0
 
 Put = Callable[[frames.ServerFrame | dict[str, Any]], None]
 
@@ -80,10 +81,11 @@ class Hearing:
     def refuse(self, refusal: ChatError, ref: str | None) -> None:
         self.put(frames.error_frame(refusal, ref))
 
-    async def errand(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
-        """Do something beside the frames; what it raises is its refusal. Few are done at once; frames are heard while the others wait."""
-        while len(self.errands) >= MOST_ERRANDS:
-            await asyncio.wait(self.errands, return_when=asyncio.FIRST_COMPLETED)
+    def errand(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
+        """Do something beside the frames; what it raises is its refusal. Few are done at once, some wait, and what is too much is RATE_LIMITED."""
+        if len(self.errands) >= MOST_ERRANDS:
+            self.refuse(RateLimited(retry_after=ERRAND_SECONDS), ref)
+            return
         task = asyncio.create_task(self._refusing(work, ref))
         self.errands.add(task)
         task.add_done_callback(self.errands.discard)
@@ -131,20 +133,20 @@ async def _ack(hearing: Hearing, frame: AckFrame) -> None:
         return
     unknown: Sequence[int] = hearing.delivery.acknowledge(message_ids)
     if unknown:
-        await hearing.errand(partial(acks.acknowledge_known, hearing.mailbox, unknown, hearing.runtime.acks), frame.ref)
+        hearing.errand(partial(acks.acknowledge_known, hearing.mailbox, unknown, hearing.runtime.acks), frame.ref)
 
 
 async def _read(hearing: Hearing, frame: ReadFrame) -> None:
     conversation_id = UUID(frame.conversation_id)
     read = partial(receipts.read, hearing.mailbox, conversation_id, frame.seq, hearing.runtime.store)
-    await hearing.errand(read, frame.ref)
+    hearing.errand(read, frame.ref)
 
 
 async def _typing(hearing: Hearing, frame: TypingFrame) -> None:
     conversation_id = UUID(frame.conversation_id)
     limit = hearing.runtime.typing_limit
     announce = partial(typings.announce, hearing.mailbox, conversation_id, limit, active=frame.active)
-    await hearing.errand(announce, frame.ref)
+    hearing.errand(announce, frame.ref)
 
 
 async def _call(hearing: Hearing, frame: CallFrame) -> None:
@@ -154,12 +156,12 @@ async def _call(hearing: Hearing, frame: CallFrame) -> None:
         hearing.refuse(refusal, frame.ref)
         return
     said = Signal(UUID(frame.conversation_id), frame.signal, frame.body, device_id)
-    await hearing.errand(partial(hearing.runtime.calls.signal, hearing.mailbox, said), frame.ref)
+    hearing.errand(partial(hearing.runtime.calls.signal, hearing.mailbox, said), frame.ref)
 
 
 async def _presence(hearing: Hearing, frame: PresenceFrame) -> None:
     user_ids = [UUID(text) for text in frame.user_ids]
-    await hearing.errand(partial(hearing.ask_for_presence, user_ids, frame.ref), frame.ref)
+    hearing.errand(partial(hearing.ask_for_presence, user_ids, frame.ref), frame.ref)
 
 
 async def _authenticate(hearing: Hearing, frame: AuthenticateFrame) -> None:
