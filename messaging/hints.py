@@ -6,9 +6,11 @@ hint carries a MAC with a key Redis does not have, and one that does not verify 
 
 import asyncio
 import hmac
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import ParamSpec
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -29,6 +31,9 @@ _decoder = msgspec.msgpack.Decoder(Hint)
 LOOK = Hint(look=True)
 
 OnHint = Callable[[Hint], None]
+P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 
 def device_group(device_id: int) -> str:
@@ -152,8 +157,8 @@ class Listening:
 
     def __init__(self, groups: Iterable[str], on_hint: OnHint, on_gap: Callable[[], None]) -> None:
         self._ears = [(group, partial(self._heard, group)) for group in groups]
-        self._on_hint = on_hint
-        self._on_gap = on_gap
+        self._on_hint = _by_itself(on_hint)
+        self._on_gap = _by_itself(on_gap)
 
     def start(self) -> None:
         """Listen. Works without Redis."""
@@ -175,6 +180,19 @@ class Listening:
 
     def _heard(self, group: str, payload: bytes) -> None:
         self._on_hint(_open(group, payload))
+
+
+def _by_itself(told: Callable[P, None]) -> Callable[P, None]:
+    """Whoever fails to hear fails alone: the others are told, and the connection to Redis outlives it."""
+
+    def hear(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            told(*args, **kwargs)
+        except Exception as failure:  # noqa: BLE001
+            # It may quote an envelope: only its type is logged.
+            logger.error("somebody could not be told: %s", type(failure).__name__)
+
+    return hear
 
 
 def _here() -> dict[str, list[OnHint]]:

@@ -1,9 +1,15 @@
 """Waiting for a while, or until there is a reason to go on; and ending what waits."""
 
 import asyncio
+import logging
 import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+logger = logging.getLogger(__name__)
 
 END_AGAIN_SECONDS = 0.5
+FAILED_SECONDS = 1.0
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -27,3 +33,16 @@ async def end_all(tasks: set["asyncio.Task[None]"]) -> None:
         for task in tasks:
             task.cancel()
         _, tasks = await asyncio.wait(tasks, timeout=END_AGAIN_SECONDS)
+
+
+async def for_ever(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do it, and begin anew when it fails: a part of a process that nobody waits for would be missed only when it is needed."""
+    while True:
+        try:
+            await work()
+        except Exception as failure:  # noqa: BLE001
+            # It may quote a row: only its type is logged.
+            logger.error("%s failed and begins anew: %s", name, type(failure).__name__)
+            await asyncio.sleep(about(FAILED_SECONDS))
+        else:
+            return

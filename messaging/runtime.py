@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 
-from accounts import cache, postgresql
+from accounts import cache, durability, postgresql
 from accounts import counts as account_counts
 from accounts.lineage_guard import guard
 from accounts.wire.refusals import StorageUnavailable
@@ -25,7 +25,7 @@ from messaging.frames import DegradedFrame
 from messaging.group_commit import GroupCommit
 from messaging.heart import Heart, Misplaced
 from messaging.online import Online
-from messaging.pauses import end_all, is_set_within
+from messaging.pauses import end_all, for_ever, is_set_within
 from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
 from messaging.push.gateways import configured_gateways
@@ -86,20 +86,21 @@ class Runtime:
         log.appended.connect(self._take_appended)
         postgresql.silent.connect(self._doubt_postgresql)
         await self._prober.start()
-        work = (
-            self._watch_outbox(),
-            self._watch_loop(),
-            self.weights.run(),
-            self.online.run(),
-            self.presence.run(),
-            self.pusher.run(),
-            self.heart.beat_for_ever(),
-            pruning.prune_for_ever(self.store),
-            errands.run_for_ever(self.store, self.errand_wanted),
-        )
-        self._tasks = [asyncio.create_task(part) for part in work]
+        work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "the watch of the outbox": self._watch_outbox,
+            "the watch of the loop": self._watch_loop,
+            "the weighing of mailboxes": self.weights.run,
+            "the list of who is online": self.online.run,
+            "presence": self.presence.run,
+            "push": self.pusher.run,
+            "the heart": self.heart.beat_for_ever,
+            "pruning": partial(pruning.prune_for_ever, self.store),
+            "the look at PostgreSQL's settings": durability.warn,
+            "errands": partial(errands.run_for_ever, self.store, self.errand_wanted),
+        }
         if settings.FINISHER_IN_WEB:
-            self._tasks.append(asyncio.create_task(self.finisher.run()))
+            work["the finisher"] = self.finisher.run
+        self._tasks = [asyncio.create_task(for_ever(name, part)) for name, part in work.items()]
 
     async def stop(self) -> None:
         """Finish what is committed, as far as the store allows; what remains is in the outbox."""

@@ -14,7 +14,7 @@ from conversations import outbox
 from conversations.entries import LogEntry
 from messaging import hints
 from messaging.finisher import Finisher
-from messaging.pauses import end_all
+from messaging.pauses import end_all, for_ever
 from messaging.push.gateways import configured_gateways
 from messaging.push.pusher import Pusher
 from messaging.relay import Relay
@@ -67,7 +67,8 @@ async def serve() -> None:
     with contextlib.suppress(StoreUnavailable):
         await store.open()
     logger.info("a finisher is at work")
-    beside = [asyncio.create_task(weights.run()), asyncio.create_task(pusher.run())]
+    work = {"the weighing of mailboxes": weights.run, "push": pusher.run}
+    beside = [asyncio.create_task(for_ever(name, part)) for name, part in work.items()]
     try:
         await finisher.run()
         with contextlib.suppress(TimeoutError):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from accounts import durability
 from conversations import access, backlog, ledger, outbox, tallies
 from messaging import acks, circles, errands, receipts, sessions
 from tests.faults.simulation.arrays import items
@@ -210,6 +211,11 @@ def nothing(_: Server, __: Transaction, *___: Any) -> Rows:
     return []
 
 
+def nothing_weak(_: Server, __: Transaction) -> Rows:
+    """Whatever its settings are, this one forgets nothing it has answered."""
+    return []
+
+
 def no_errand(_: Server, __: Transaction) -> Rows:
     """Nobody links a device here, so none waits to be unlinked again."""
     return [(False,)]
@@ -236,6 +242,7 @@ STATEMENTS = Statements(
         receipts.MOVE: move_read_mark,
         receipts.SENDERS: senders,
         errands.DUE: no_errand,
+        durability.WEAK: nothing_weak,
         circles.TOLD_OF_READING: told_of_reading,
         circles.STILL_THERE: still_there,
     }
