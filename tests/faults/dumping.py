@@ -23,8 +23,21 @@ LEFT = f"""
 SELECT (SELECT count(*) FROM conversations_outbox),
        COALESCE((SELECT max(position) FROM conversations_ledger), 0) < {OLDEST_OPEN}
 """  # noqa: S608  (a constant)
+LAG = """
+SELECT GREATEST(
+    (SELECT COALESCE(extract(epoch FROM clock_timestamp()) - min(kept_ms) / 1000.0, 0) FROM conversations_outbox),
+    (SELECT COALESCE(max(extract(epoch FROM clock_timestamp() - xact_start)), 0) FROM pg_stat_activity WHERE backend_xid IS NOT NULL)
+)::float8
+"""
 BACKLOG = "SELECT count(*) FROM conversations_outbox"
 EMPTY_SECONDS = 60.0
+
+
+def watermark_lag(url: str) -> float:
+    """For how many seconds the watermark has been held back by what is the oldest of that."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        [seconds] = connection.execute(LAG).fetchone() or (0.0,)
+    return float(seconds)
 
 
 def await_empty_outbox(url: str) -> float:

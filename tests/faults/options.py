@@ -29,6 +29,7 @@ class Options:
     cases: tuple[str, ...]
     build: str
     rate: float | None
+    servers: bool = False
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -63,6 +64,11 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     add("--build", choices=NAMES, default="", metavar="NAME", help=f"break this rule: {', '.join(NAMES)}")
     add("--rate", type=float, help="messages a second while the nemesis attacks (default: what two cores serve)")
+    add(
+        "--servers",
+        action="store_true",
+        help="look for what a broken build does on real servers only, not in the simulation",
+    )
     asked = parser.parse_args(arguments)
     unknown = set(asked.parts) - {*PARTS, SMOKE}
     if unknown:
@@ -78,6 +84,7 @@ def parse(arguments: Sequence[str]) -> Options:
         cases=tuple(asked.case),
         build=asked.build,
         rate=asked.rate,
+        servers=asked.servers,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from chatproject.environment import cassandra
 from chatproject.launcher.console import say
 from tests.faults import dumping, resources, secrets_search, store_search
-from tests.faults.history import StoreSearched
+from tests.faults.history import Measured, StoreSearched
 from tests.faults.nemesis.attack import Done, Nemesis
 from tests.faults.stage import Order, Stage, staged
 
@@ -64,6 +64,8 @@ def _played(stage: Stage, attack: Attack) -> Run:
     stage.proxies.clear()
     time.sleep(stage.order.calm)
     after = resources.measure(installation, stage.writer, "after")
+    lag = dumping.watermark_lag(installation.direct["POSTGRES_URL"])
+    stage.writer.write(Measured(process="postgresql", what="watermark_lag", value=lag, phase="after"))
     seconds, cpu = time.monotonic() - began, resources.cpu_seconds(installation) - cpu
     quiet = _settled(stage)
     backlog = dumping.await_empty_outbox(installation.direct["POSTGRES_URL"])

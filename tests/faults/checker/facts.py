@@ -262,6 +262,7 @@ class Facts:
     def _skipped(self, event: h.Skipped) -> None:
         view = self.views[event.device, event.conversation]
         (view.excused if event.why == "gap" else view.skipped).append((event.from_seq, event.to_seq))
+        self.counts["excused"] += (event.to_seq - event.from_seq + 1) * (event.why == "gap")
 
     # --- faults --------------------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ class Figures(msgspec.Struct, frozen=True):
     entries: int
     received: int
     shown: int
+    # Seqs that devices were told not to wait for.
+    excused: int
     receipts: int
     faults: int
     kinds: int
@@ -98,6 +100,7 @@ def figures(facts: Facts) -> Figures:
         entries=sum(map(len, facts.logs.conversations.values())),
         received=facts.counts["received"],
         shown=facts.counts["shown"],
+        excused=facts.counts["excused"],
         receipts=facts.receipts.count,
         faults=len(facts.faults),
         kinds=len({fault.on.kind for fault in facts.faults.values() if fault.on.in_flight}),

@@ -54,11 +54,11 @@ class Inbox:
         # One of the broken builds is of the client.
         self._holds_back = holds_back()
 
-    def receive(self, frame: Frame, ciphertext: bytes | None, socket: str, now: float) -> bool:
+    def receive(self, frame: Frame, content: bytes | None, socket: str, now: float) -> bool:
         """An envelope, however often it comes; to be acknowledged afterwards. Whether it was new."""
         conversation, seq = str(frame["conversation_id"]), int(frame["seq"])
         place = self._place(conversation)
-        seen = payload.unpack(ciphertext) if frame["kind"] == "message" else payload.Payload("", "")
+        seen = payload.unpack(content) if frame["kind"] == "message" else payload.Payload("", "")
         self._record(_received(frame, seen, self._device_id, socket))
         is_new = self._is_new(place, seq)
         if is_new:

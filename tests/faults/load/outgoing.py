@@ -80,12 +80,23 @@ class Posting:
     def _fields(self, conversation: str, item: Outgoing, *, as_text: bool) -> Json:
         """Sealed anew for each attempt, as after a correction; the same id and digest all the same."""
         mark, size, me = self._scene.mark, self._scene.plan.size, self._device.device_id
-        copies = []
-        for device_id, registration_id in self._device.roster.of(conversation).items():
+
+        def content(device_id: str) -> str | bytes:
             raw = payload.pack(mark, me, conversation, item.mid, item.number, device_id, size=size)
-            ciphertext = base64.b64encode(raw).decode() if as_text else raw
-            copies.append({"device_id": device_id, "registration_id": registration_id, "ciphertext": ciphertext})
-        return {"client_message_id": item.mid, "kind": "message", "messages": copies}
+            return base64.b64encode(raw).decode() if as_text else raw
+
+        roster = self._device.roster.of(conversation)
+        copies: list[Json] = [{"device_id": one, "registration_id": installed} for one, installed in roster.items()]
+        fields = {"client_message_id": item.mid, "kind": "message", "messages": copies}
+        if self._is_shared(item):
+            return fields | {"shared": content(payload.EVERYBODY)}
+        for copy in copies:
+            copy["ciphertext"] = content(copy["device_id"])
+        return fields
+
+    def _is_shared(self, item: Outgoing) -> bool:
+        every = self._scene.plan.shared_every
+        return bool(every) and item.number % every == 0
 
     def _begin_over_http(self, conversation: str, item: Outgoing) -> bool:
         """Not without a token: the time to get one is no part of the attempt."""

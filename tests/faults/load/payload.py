@@ -4,11 +4,16 @@ import hashlib
 from typing import NamedTuple
 
 SEPARATOR = b"|"
+# Whom content is for that all recipients share.
+EVERYBODY = ""
 FIELDS = 7
 
 
 class Payload(NamedTuple):
-    """`digest` is that of the message, the same for every recipient; `addressed` the device this copy is for. Both "" for what is none of ours."""
+    """`digest` is that of the message, the same for every recipient; `addressed` the device this copy is for, "" for one that all share.
+
+    Both "" for what is none of ours.
+    """
 
     digest: str
     addressed: str

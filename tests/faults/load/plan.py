@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rate: float = 45.0
     pipelining: int = 5
     http_share: float = 0.03
+    # Every so manieth message of a device in a conversation has one content for everybody instead of a ciphertext for each.
+    shared_every: int = 5
     size: int = 200
     give_up: float = 180.0
     # Longer than what is promised, so that a late answer is seen as late and not as none.

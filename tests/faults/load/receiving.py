@@ -9,7 +9,7 @@ from waypost_client.partings import Partings
 from tests.faults.history import Acked
 from tests.faults.load.inbox import has_content
 from tests.faults.load.scene import Scene
-from tests.faults.load.session import Frame, Session, raw_bytes
+from tests.faults.load.session import Frame, Session, content_of
 from tests.faults.load.web import NoAnswer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Receiving:
         now = time.monotonic()
         figures = self._scene.figures
         figures.count("received")
-        is_new = self._device.inbox.receive(frame, session.ciphertext(frame), session.name, now)
+        is_new = self._device.inbox.receive(frame, content_of(frame), session.name, now)
         if is_new:
             figures.delivered(str(frame.get("client_message_id", "")), now, session.opened_at)
         else:
@@ -134,6 +134,5 @@ class Receiving:
         return [{"seq": seq, "state": state} for seq in range(first, last + 1)]
 
     def _take_resolved(self, envelope: Frame) -> str:
-        ciphertext = raw_bytes(envelope.get("ciphertext"))
-        self._device.inbox.receive(envelope, ciphertext, RESOLVED, time.monotonic())
+        self._device.inbox.receive(envelope, content_of(envelope), RESOLVED, time.monotonic())
         return str(envelope["message_id"])

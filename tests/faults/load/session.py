@@ -81,9 +81,6 @@ class Session:
         encode = msgspec.json.encode if self.is_json else msgspec.msgpack.encode
         self.wire.send([encode(frame) for frame in frames])
 
-    def ciphertext(self, envelope: Frame) -> bytes | None:
-        return raw_bytes(envelope.get("ciphertext"))
-
     def hang_up(self, *, cut: bool) -> None:
         """The client ends it: with a goodbye, or without."""
         if cut:
@@ -123,6 +120,11 @@ class Session:
             self.code, self.reason = code, reason
             self.ended.set()
             self._on_end(self)
+
+
+def content_of(envelope: Frame) -> bytes | None:
+    """What was sealed for the device, or what all recipients share."""
+    return raw_bytes(envelope.get("ciphertext") or envelope.get("shared"))
 
 
 def raw_bytes(value: Any) -> bytes | None:

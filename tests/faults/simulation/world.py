@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from accounts import postgresql
-from accounts.wire.refusals import ChatError
+from accounts.wire.refusals import ChatError, StorageUnavailable
+from chatproject import punctual
 from conversations import changes, membership
 from conversations.changes import Decision
 from conversations.sends import Sender
@@ -246,7 +247,7 @@ class World:
             users=(str(user_id),),
         )
         sender = Sender(actor.user_id, actor.device_id, actor.number)
-        worker.errand(self.people, lambda: work(sender, conversation_id), partial(self._changed, call))
+        worker.errand(self.people, lambda: _in_time(work(sender, conversation_id)), partial(self._changed, call))
 
     def _changed(self, call: str, result: Any) -> None:
         if isinstance(result, ChatError):
@@ -315,3 +316,18 @@ _current: list[World] = []
 
 def _running_loop() -> Any:
     return asyncio._get_running_loop()
+
+
+async def _in_time(work: Coroutine[Any, Any, Any]) -> Any:
+    """As over HTTP: who waits too long is told so, and what was begun goes on."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_forget)
+    await asyncio.wait({task}, timeout=punctual.ANSWER_SECONDS)
+    if not task.done():
+        raise StorageUnavailable
+    return task.result()
+
+
+def _forget(task: "asyncio.Future[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
