@@ -99,11 +99,17 @@ class Weights:
         try:
             suspects = await _added({key: difference for key, difference in due.items() if any(difference)})
         except StorageUnavailable:
-            for device_id, (rows, size) in due.items():
-                self._add(device_id, rows, size)
+            self._put_back(due)
             return
+        except Exception:
+            self._put_back(due)
+            raise
         for mailbox in suspects:
             await self._count(mailbox)
+
+    def _put_back(self, due: dict[int, list[int]]) -> None:
+        for device_id, (rows, size) in due.items():
+            self._add(device_id, rows, size)
 
     async def _count(self, mailbox: Mailbox) -> None:
         most_rows, most_bytes = limits()

@@ -1,5 +1,6 @@
 """Fixtures for all tests: a Redis database and an SMS file of their own, and the cast (`tests/cast.py`)."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.cast import Http, Installation
 from tests.scheduling import Together
 
 emptying.install()
+# The server of the tests need not outlive a power cut, and every process that starts here would say so.
+logging.getLogger("accounts.durability").addFilter(lambda _: False)
 
 
 @pytest.hookimpl(optionalhook=True)

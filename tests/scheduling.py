@@ -12,6 +12,7 @@ GROUPS = (
     ("tests/chatproject/test_databases_migrations.py", "", "migrations"),
     ("tests/messaging/store/test_cassandra", "", "the keyspace"),
     ("tests/messaging/store/test_streams.py", "", "the keyspace"),
+    ("tests/faults/test_broken_builds.py", "worker_clock", "the keyspace"),
     ("tests/messaging/test_libsignal.py", "", "libsignal's process"),
 )
 

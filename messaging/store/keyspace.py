@@ -21,6 +21,8 @@ CONNECT = {"connect_timeout": 2, "control_connection_timeout": 2}
 # The driver plans its reconnections by the wall clock, in a thread that a bad moment may end: after a jump of the clock it can be deaf for an hour,
 # or for good. Whoever has heard nothing for so long connects anew beside it.
 DEAF_SECONDS = 15.0
+# Whatever makes a cluster answer something else may last: not every question connects anew.
+DISTRUST_SECONDS = 1.0
 # A node says so: it is overloaded, or has too few replicas. Its driver hears well.
 SPOKEN = (RequestExecutionException, RequestValidationException, ErrorMessage)
 
@@ -44,6 +46,7 @@ class Keyspace:
         self._opening: asyncio.Task[Bridge] | None = None
         self._leaving: set[asyncio.Future[None]] = set()
         self._renewed_at = 0.0
+        self._distrusted_until = 0.0
         self._wanted = True
 
     async def open(self) -> None:
@@ -61,6 +64,9 @@ class Keyspace:
     async def opened(self) -> Bridge:
         """The bridge, connected at first use. A connection that takes longer than its caller waits serves the next one."""
         if self._bridge is None:
+            if asyncio.get_running_loop().time() < self._distrusted_until:
+                message = "what answers is not trusted"
+                raise StoreUnavailable(message)
             return await asyncio.shield(self._connecting())
         if self._bridge.silence > DEAF_SECONDS and self._may_renew():
             self._connecting()
@@ -120,6 +126,7 @@ class Keyspace:
         """Its next answer may be another's too, and nothing may show it: whoever asks next connects anew."""
         if self._bridge is bridge:
             self._bridge = None
+            self._distrusted_until = asyncio.get_running_loop().time() + DISTRUST_SECONDS
             self._dismiss()
 
     def _every_node_has_every_row(self) -> bool:
@@ -141,12 +148,15 @@ class Keyspace:
         return self._opening
 
     def _dismiss(self) -> None:
-        """The cluster's connections are closed, elsewhere: the driver may wait for what it has under way."""
         cluster, self._cluster = self._cluster, None
         if cluster is not None:
-            leaving = asyncio.get_running_loop().run_in_executor(None, shut_down, cluster)
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._shut_down(cluster)
+
+    def _shut_down(self, cluster: Any) -> None:
+        """The cluster's connections are closed, elsewhere: the driver may wait for what it has under way."""
+        leaving = asyncio.get_running_loop().run_in_executor(None, shut_down, cluster)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     async def _open(self) -> Bridge:
         try:
@@ -159,7 +169,8 @@ class Keyspace:
             message = "closed while it was connecting"
             raise StoreUnavailable(message)
         if self._bridge is not None and not self._bridge.silence:
-            await asyncio.to_thread(shut_down, cluster)
+            # No wait in between: the former bridge may be distrusted meanwhile.
+            self._shut_down(cluster)
             return self._bridge
         self._dismiss()
         self._cluster, self._prepared = cluster, prepared

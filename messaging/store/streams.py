@@ -27,6 +27,7 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The driver's own is emptied by a caller that has waited too long, though the answer is still to come.
         self._asked: set[int] = set()
+        self._has_said = False
         super().__init__(*args, **kwargs)
 
     def get_request_id(self) -> int:
@@ -54,6 +55,9 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
     def process_msg(self, header: Any, body: Any) -> None:
         """Take an answer to whoever has asked for it."""
         stream = header.stream
+        if stream == ASTRAY and not self._has_said:
+            self._has_said = True
+            logger.warning("Cassandra has answered astray")
         if stream == ASTRAY or self.is_defunct:
             return
         if stream > 0 and stream not in self._asked:
@@ -68,7 +72,12 @@ class OwnStreams(DefaultConnection):  # type: ignore[misc]  # the driver has no 
         was_closed = self.is_closed
         super().close()
         pool = getattr(self._on_orphaned_stream_released, "__self__", None)
-        if pool is not None and not was_closed and not pool.is_shutdown and self in list(pool._connections.values()):  # noqa: SLF001
+        if pool is None or was_closed or pool.is_shutdown:
+            return
+        shard = self.features.shard_id
+        if pool._connections.get(shard) is self:  # noqa: SLF001
+            # A pool without connections refuses at once. What else is to be done for it takes locks that may be held here.
+            pool._connections.pop(shard, None)  # noqa: SLF001
             pool._session.submit(pool.return_connection, self, stream_was_orphaned=True)  # noqa: SLF001
 
     def _give_up(self, reason: str) -> None:

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-async def pools() -> AsyncIterator[None]:
+async def pools(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(durability.logger, "filters", [])
     yield
     await postgresql.close_pools()
 

@@ -250,9 +250,10 @@ class FaultOn(Event, frozen=True, kw_only=True, tag="fault_on"):
 
 
 class FaultOff(Event, frozen=True, kw_only=True, tag="fault_off"):
-    """The fault has ended: what was stopped goes on, what was killed is being started again."""
+    """The fault has ended: what was stopped goes on, what was killed is being started again. `recovery`: seconds until all was well, if known."""
 
     fault: str
+    recovery: float | None = None
 
 
 class FailpointHit(Event, frozen=True, kw_only=True, tag="failpoint_hit"):

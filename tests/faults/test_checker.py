@@ -78,12 +78,12 @@ class Told(Story):
     def shown(self, device: str, seq: int) -> Shown:
         return self.all(Shown, lambda event: (event.device, event.seq) == (device, seq))[0]
 
-    def told_faults(self, *, freezes: bool = False, seconds: float = 20) -> None:
+    def told_faults(self, *, freezes: bool = False, seconds: float = 20, recovery: float | None = None) -> None:
         """A worker is killed, or stopped, for a while."""
         kind = "stop" if freezes else "kill"
         self.tell(lambda at: FaultOn(at=at, fault="f", kind=kind, target="web-1", in_flight=1, freezes=freezes))
         self.wait(seconds)
-        self.tell(lambda at: FaultOff(at=at, fault="f"))
+        self.tell(lambda at: FaultOff(at=at, fault="f", recovery=recovery))
 
     def judged(self) -> Report:
         return judge(self.events)
@@ -669,6 +669,21 @@ def test_resurrected_is_a_ciphertext_after_its_ack(story: Told) -> None:
     story.say()
     ids = story.received("bob", 2).message_id
     for seconds, verdicts in ((0, set[Verdict]()), (20, {Verdict.RESURRECTED})):
+        story.wait(seconds)
+        story.tell(
+            lambda at: HistoryRead(at=at, device="bob", conversation=story.friends, seq=2, message_id=ids, digest="d")
+        )
+        events = len(story.events)
+        story.finish()
+        assert story.judged().verdicts == verdicts
+        del story.events[events:]
+
+
+def test_an_ack_behind_the_backlog_of_a_fault_has_until_that_is_worked_off(story: Told) -> None:
+    story.told_faults(recovery=30)
+    story.say()
+    ids = story.received("bob", 2).message_id
+    for seconds, verdicts in ((20, set[Verdict]()), (30, {Verdict.RESURRECTED})):
         story.wait(seconds)
         story.tell(
             lambda at: HistoryRead(at=at, device="bob", conversation=story.friends, seq=2, message_id=ids, digest="d")

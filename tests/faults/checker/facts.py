@@ -58,11 +58,21 @@ class Change(msgspec.Struct):
     answered: h.ChangeAnswered | None = None
 
 
+# P10
+RECOVERY_SECONDS = 60.0
+
+
 class Fault(msgspec.Struct):
     """One fault, over when `off_at` is known."""
 
     on: h.FaultOn
     off_at: float = NEVER
+    recovery: float | None = None
+
+    @property
+    def well_at(self) -> float:
+        """When all was well again; where nobody has seen that, when it has to be."""
+        return self.off_at + (RECOVERY_SECONDS if self.recovery is None else self.recovery)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -237,6 +247,7 @@ class Facts:
         view = self.views[event.device, event.conversation]
         if event.to_seq:
             view.excused.append((event.from_seq, event.to_seq))
+            self.counts["excused"] += event.to_seq - event.from_seq + 1
             return
         self.counts["received"] += 1
         self.logs.receive(event)
@@ -262,7 +273,6 @@ class Facts:
     def _skipped(self, event: h.Skipped) -> None:
         view = self.views[event.device, event.conversation]
         (view.excused if event.why == "gap" else view.skipped).append((event.from_seq, event.to_seq))
-        self.counts["excused"] += (event.to_seq - event.from_seq + 1) * (event.why == "gap")
 
     # --- faults --------------------------------------------------------------------------------------------------------------------
 
@@ -271,7 +281,8 @@ class Facts:
         self.lateness.fault_on(event)
 
     def _fault_off(self, event: h.FaultOff) -> None:
-        self.faults[event.fault].off_at = event.at
+        fault = self.faults[event.fault]
+        fault.off_at, fault.recovery = event.at, event.recovery
         self.lateness.fault_off(event)
 
     def _dumped(self, event: h.Dumped) -> None:

@@ -9,7 +9,8 @@ from tests.faults.checker.verdicts import Verdict, Violation
 if TYPE_CHECKING:
     from tests.faults.checker.facts import Facts
 
-# So long an ack may be on its way to the store. What meets a fault, or comes behind what a fault has left, has until everything has to be well again.
+# So long an ack may be on its way to the store; after a fault that it met, as long as recovery may take. One that comes behind what a fault has
+# left begins to count when all is well.
 ACK_SECONDS = 10.0
 RECOVERY_SECONDS = 60.0
 
@@ -73,5 +74,10 @@ class Payloads:
 
 def _settled_at(acked_at: float, facts: "Facts") -> float:
     """By when an ack has to be in the store."""
-    ends = (fault.off_at + RECOVERY_SECONDS for fault in facts.faults.values() if fault.on.at < acked_at + ACK_SECONDS)
-    return max([acked_at + ACK_SECONDS, *(end for end in ends if end > acked_at)])
+    ends = [acked_at + ACK_SECONDS]
+    for fault in facts.faults.values():
+        if fault.on.at < acked_at + ACK_SECONDS and fault.off_at > acked_at:
+            ends.append(fault.off_at + RECOVERY_SECONDS)
+        elif fault.on.at < acked_at < fault.well_at:
+            ends.append(fault.well_at + ACK_SECONDS)
+    return max(ends)

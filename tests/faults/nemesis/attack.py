@@ -102,7 +102,7 @@ class Nemesis:
                     freezes=fault.freezes,
                 )
             )
-            events.append(FaultOff(at=off, fault=name))
+            events.append(FaultOff(at=off, fault=name, recovery=recovery))
             done = Done(kind=fault.kind, target=fault.target, on=on, off=off, in_flight=in_flight, recovery=recovery)
             self.done.append(done)
             self._tell(str(done))

@@ -329,5 +329,7 @@ async def _in_time(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _forget(task: "asyncio.Future[Any]") -> None:
-    if not task.cancelled():
-        task.exception()
+    """A refusal comes too late to be told; whatever else it was the loop is told of."""
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None and not isinstance(failure, ChatError):
+        raise failure
