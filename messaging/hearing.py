@@ -35,7 +35,7 @@ LARGEST_SEND = 256 * 1024
 ERRANDS_AT_ONCE = 4
 # Further ones are refused: whoever waited for them would let the sends behind them wait for longer than a send may.
 MOST_ERRANDS = 64
-ERRAND_SECONDS = 5.0
+COME_AGAIN_SECONDS = 5.0
 
 Put = Callable[[frames.ServerFrame | dict[str, Any]], None]
 
@@ -84,7 +84,7 @@ class Hearing:
     def errand(self, work: Callable[[], Coroutine[Any, Any, None]], ref: str | None) -> None:
         """Do something beside the frames; what it raises is its refusal. Few are done at once, some wait, and what is too much is RATE_LIMITED."""
         if len(self.errands) >= MOST_ERRANDS:
-            self.refuse(RateLimited(retry_after=ERRAND_SECONDS), ref)
+            self.refuse(RateLimited(retry_after=COME_AGAIN_SECONDS), ref)
             return
         task = asyncio.create_task(self._refusing(work, ref))
         self.errands.add(task)
