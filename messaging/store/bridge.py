@@ -30,6 +30,10 @@ class AnotherAnswer(StoreUnavailable):
         logger.error("The message store has answered something else than it was asked")
 
 
+class ReadGivenUp(StoreUnavailable):
+    """A node began to read, and failed. Its answer does not say why: mostly it has passed over too much that is expired, and less may be read."""
+
+
 _Outcome = tuple["asyncio.Future[Answer]", Answer | None, Exception | None]
 
 
@@ -41,12 +45,17 @@ class Bridge:
         session: Any,
         *,
         refusals: tuple[type[Exception], ...] = (),
+        given_up: tuple[type[Exception], ...] = (),
         is_heard: Callable[[Exception], bool] = lambda _: False,
         most_in_flight: int = 512,
         most_waiting: int = 4096,
     ) -> None:
-        """`refusals`: what the driver raises where the server is well and the request is not. `is_heard`: whether a failure is an answer of a server."""
-        self._session, self._loop, self._refusals = session, asyncio.get_running_loop(), refusals
+        """`refusals`, `given_up`: what the driver raises where the server is well and the request is not, and where a read was given up.
+
+        `is_heard`: whether a failure is an answer of a server.
+        """
+        self._session, self._loop = session, asyncio.get_running_loop()
+        self._faults = {StoreRefused: refusals, ReadGivenUp: given_up}
         self._is_heard = is_heard
         self._permits, self._waiting, self._most_waiting = asyncio.Semaphore(most_in_flight), 0, most_waiting
         self._outcomes: list[_Outcome] = []
@@ -61,7 +70,7 @@ class Bridge:
         return 0.0 if self._unanswered_since is None else self._loop.time() - self._unanswered_since
 
     async def ask(self, statement: Any, *, profile: str, page: bytes | None = None) -> Answer:
-        """The answer to one statement. Raises `StoreRefused` for the driver's refusals, `StoreUnavailable` for whatever else it raises."""
+        """The answer to one statement. Raises `StoreRefused`, `ReadGivenUp`, and `StoreUnavailable` for whatever else the driver raises."""
         await self._permit()
         return await self._begin(statement, profile, page)
 
@@ -144,7 +153,8 @@ class Bridge:
                 future.set_exception(self._fault(failure))
 
     def _fault(self, failure: Exception | None) -> StoreUnavailable:
-        kind = StoreRefused if isinstance(failure, self._refusals) else StoreUnavailable
+        known = (kind for kind, causes in self._faults.items() if isinstance(failure, causes))
+        kind: type[StoreUnavailable] = next(known, StoreUnavailable)
         # Never the driver's own text: it may quote values.
         fault = kind(f"Cassandra: {type(failure).__name__}")
         fault.__cause__ = failure

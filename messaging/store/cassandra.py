@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,12 +15,14 @@ from conversations.allocation import Newest
 from conversations.entries import LogEntry
 from messaging.envelopes import Ack, Cursor, Envelope, Heartbeat, Mailbox, Page
 from messaging.store import parcels
+from messaging.store.bridge import ReadGivenUp
 from messaging.store.cql_batches import Row, Rows, no_rows
 from messaging.store.cql_timing import ACK_LIVES_LONGER, rising_time, seconds_until
 from messaging.store.cql_values import bigint, bigints, history_entry, history_values, integer, or_unset
 from messaging.store.deadline import deadline
-from messaging.store.keyspace import Keyspace
+from messaging.store.keyspace import Keyspace, RowPage
 from messaging.store.protocol import BUCKET_MS, RETENTION_MS, Pruned, bucket_of, ends_ms
+from messaging.store.slices import Slice
 
 HISTORY_BUCKET = 1024
 DELETION_RANK = 4
@@ -29,12 +30,12 @@ DELETION_RANK = 4
 CONTENT_LIVES_LONGER = 3600
 # ScyllaDB's bound for the values of one IN.
 IN_VALUES = 100
-# A call that has asked this often returns, whatever it found, and lets its caller go on. A first drain, of all that is retained, asks 17 times.
+# A call that has asked this often, or for so long, returns, whatever it found, and lets its caller go on. A first drain, of all that is retained, asks
+# 17 times.
 PENDING_REQUESTS = 24
+PENDING_SECONDS = 0.6
 # How many history buckets without a row may lie between two that have some.
 WIDEST_HOLE = 4
-
-_BUCKET = Struct(">i")
 
 
 def microseconds() -> int:
@@ -84,20 +85,18 @@ class CassandraStore:
         self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
     ) -> Page:
         async with deadline():
-            first = max(since.low_bucket, bucket_of(now_ms - RETENTION_MS))
-            bucket, state = _page_of(page) if page else (first, None)
-            last, opened, requests = bucket_of(now_ms) + 1, parcels.Opened([], []), 0
-            while bucket <= last and len(opened.found) < limit and requests < PENDING_REQUESTS:
-                values = (mailbox.user_id.bytes, integer(bucket), bigint(mailbox.device_id), bigint(since.low_position))
-                answer = await self._keyspace.select(
-                    "PENDING", values, owner=mailbox.device_id, page=state, limit=limit - len(opened.found)
-                )
-                rows = parcels.opened((row for row in answer.rows if row[5] is None), kept_ms=bucket * BUCKET_MS)
-                opened.found.extend(one for one in rows.found if _is_alive(one.envelope, now_ms))
-                opened.unreadable.extend(rows.unreadable)
-                requests += 1
-                bucket, state = (bucket, answer.next_page) if answer.next_page else (bucket + 1, None)
-            following = _BUCKET.pack(bucket) + (state or b"") if bucket <= last else None
+            part = self._beginning(since, now_ms) if page is None else Slice.of(page)
+            last, opened, turns = bucket_of(now_ms) + 1, parcels.Opened([], []), _Turns()
+            while part.bucket <= last and len(opened.found) < limit and turns.has_another():
+                rows = await self._read(mailbox, part, limit - len(opened.found))
+                if rows is None:
+                    # The page ends here: what is narrower gets two seconds of its own.
+                    part = part.narrower() or part
+                    break
+                _add(opened, rows, kept_ms=part.bucket * BUCKET_MS, now_ms=now_ms)
+                last_position = rows.rows[-1][0] if rows.rows else None
+                part = part.following(last=last_position, next_page=rows.next_page, low=since.low_position)
+            following = part.packed() if part.bucket <= last else None
             return parcels.page(opened, await self._shared(opened.found), following)
 
     async def cursor(self, mailbox: Mailbox) -> Cursor:
@@ -300,6 +299,20 @@ class CassandraStore:
         ]
         return {row[0]: row[1] for rows in await asyncio.gather(*selects) for row in rows if row[2] is None}
 
+    def _beginning(self, since: Cursor, now_ms: int) -> Slice:
+        return Slice.whole(max(since.low_bucket, bucket_of(now_ms - RETENTION_MS)), since.low_position)
+
+    async def _read(self, mailbox: Mailbox, part: Slice, limit: int) -> RowPage | None:
+        """A page of it. None: a node has given it up, and less of it may be read."""
+        key = (mailbox.user_id.bytes, integer(part.bucket), bigint(mailbox.device_id))
+        values = (*key, bigint(part.after), bigint(part.until))
+        try:
+            return await self._keyspace.select("PENDING", values, owner=mailbox.device_id, page=part.page, limit=limit)
+        except ReadGivenUp:
+            if part.narrower() is None:
+                raise
+            return None
+
     async def _one(self, name: str, values: Sequence[Any], *, owner: Any) -> list[Any]:
         async with deadline():
             return await self._keyspace.all(name, values, owner=owner)
@@ -307,6 +320,19 @@ class CassandraStore:
     async def _write(self, name: str, values: Sequence[Any]) -> None:
         async with deadline():
             await self._keyspace.write(name, values)
+
+
+class _Turns:
+    """The requests of one call: always a first one, and others as long as there is time for them."""
+
+    def __init__(self) -> None:
+        self._left = PENDING_REQUESTS
+        self._end = asyncio.get_running_loop().time() + PENDING_SECONDS
+
+    def has_another(self) -> bool:
+        self._left -= 1
+        is_first = self._left == PENDING_REQUESTS - 1
+        return is_first or (self._left >= 0 and asyncio.get_running_loop().time() < self._end)
 
 
 class _Deletion(NamedTuple):
@@ -320,8 +346,11 @@ def _is_alive(envelope: Envelope, now_ms: int) -> bool:
     return ends_ms(envelope.kept_ms, envelope.expires_ms) > now_ms
 
 
-def _page_of(page: bytes) -> tuple[int, bytes | None]:
-    return _BUCKET.unpack(page[:4])[0], page[4:] or None
+def _add(opened: parcels.Opened, rows: RowPage, *, kept_ms: int, now_ms: int) -> None:
+    """What of these rows is neither acknowledged nor expired."""
+    read = parcels.opened((row for row in rows.rows if row[5] is None), kept_ms=kept_ms)
+    opened.found.extend(one for one in read.found if _is_alive(one.envelope, now_ms))
+    opened.unreadable.extend(read.unreadable)
 
 
 def _expired(entry: LogEntry, now_ms: int) -> bool:

@@ -32,7 +32,7 @@ INSERT INTO {ks}.store_heartbeat (id, system_identifier, timeline, era, beat, lo
 
 PENDING = """
 SELECT position, message_id, conversation_id, seq, envelope, delivered_ms, device_id FROM {ks}.message_deliveries
-WHERE user_id = ? AND bucket = ? AND device_id = ? AND position > ?
+WHERE user_id = ? AND bucket = ? AND device_id = ? AND position > ? AND position <= ?
 """
 OWN = """
 SELECT message_id, envelope, delivered_ms, device_id FROM {ks}.message_deliveries

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cassandra import InvalidRequest, RequestExecutionException, RequestValidationException
+from cassandra import InvalidRequest, ReadFailure, RequestExecutionException, RequestValidationException
 from cassandra.cluster import Cluster, NoHostAvailable
 from cassandra.protocol import ErrorMessage
 from cassandra.query import BoundStatement
@@ -27,7 +27,7 @@ DISTRUST_SECONDS = 1.0
 SPOKEN = (RequestExecutionException, RequestValidationException, ErrorMessage)
 
 
-class Page(NamedTuple):
+class RowPage(NamedTuple):
     """Rows, and where the next page begins (None: there is none)."""
 
     rows: list[tuple[Any, ...]]
@@ -80,8 +80,11 @@ class Keyspace:
 
     async def select(
         self, name: str, values: Sequence[Any], *, owner: Any, page: bytes | None = None, limit: int = 1000
-    ) -> Page:
-        """One page of rows. The statement's last column says whose they are; it is compared with `owner` and left out. Raises AnotherAnswer."""
+    ) -> RowPage:
+        """One page of rows. The statement's last column says whose they are; it is compared with `owner` and left out.
+
+        Raises AnotherAnswer, ReadGivenUp.
+        """
         bridge = await self.opened()
         statement = self.bound(name, values)
         statement.fetch_size = limit
@@ -89,7 +92,7 @@ class Keyspace:
         if answer.rows is None or any(row[-1] != owner for row in answer.rows):
             self._distrust(bridge)
             raise AnotherAnswer
-        return Page([row[:-1] for row in answer.rows], answer.next_page)
+        return RowPage([row[:-1] for row in answer.rows], answer.next_page)
 
     async def all(self, name: str, values: Sequence[Any], *, owner: Any) -> list[Any]:
         """All rows: to the end of the pages, because a page may be empty and not the last."""
@@ -174,7 +177,7 @@ class Keyspace:
             return self._bridge
         self._dismiss()
         self._cluster, self._prepared = cluster, prepared
-        self._bridge = Bridge(session, refusals=(InvalidRequest,), is_heard=is_heard)
+        self._bridge = Bridge(session, refusals=(InvalidRequest,), given_up=(ReadFailure,), is_heard=is_heard)
         return self._bridge
 
     def _forget_opening(self, opening: "asyncio.Task[Bridge]") -> None:

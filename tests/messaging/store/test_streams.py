@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from messaging.store.cassandra import CassandraStore
 from messaging.store.cql_values import bigint, integer
 from messaging.store.profiles import READS, WRITES, cluster_options
 from messaging.store.protocol import StoreUnavailable, bucket_of
+from messaging.store.slices import HIGHEST_POSITION
 from messaging.store.streams import ASTRAY, HIGHEST, OwnStreams
 from tests.messaging.store.people import Chat, seqs
 
@@ -184,6 +186,32 @@ async def test_a_connection_whose_numbers_run_out_is_replaced(keyspace: Mapping[
     await store.close()
 
 
+async def test_a_renewal_does_not_bring_back_what_is_distrusted_meanwhile(
+    keyspace: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, chat = CassandraStore(keyspace), Chat()
+    await store.deposit([chat.entry()])
+    former, connected = store._keyspace._bridge, store._keyspace._connected
+    assert former is not None
+    half_way, may_go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Any:
+        half_way.set()
+        may_go_on.wait()
+        return connected()
+
+    monkeypatch.setattr(store._keyspace, "_connected", slowly)
+    renewal = store._keyspace._connecting()
+    await asyncio.to_thread(half_way.wait)
+    store._keyspace._distrust(former)
+    may_go_on.set()
+    await renewal
+    assert store._keyspace._bridge not in (None, former)
+    await _until_well(store)
+    assert await seqs(store, chat.phone) == [1]
+    await store.close()
+
+
 async def test_a_connection_that_was_closed_while_nothing_was_asked_holds_up_no_loop(
     keyspace: Mapping[str, Any],
 ) -> None:
@@ -224,7 +252,8 @@ async def test_rows_of_somebody_else_are_no_answer(keyspace: Mapping[str, Any]) 
     entry = chat.entry()
     await store.deposit([entry])
     phone = chat.phone
-    values = (phone.user_id.bytes, integer(bucket_of(entry.kept_ms)), bigint(phone.device_id), bigint(0))
+    key = (phone.user_id.bytes, integer(bucket_of(entry.kept_ms)), bigint(phone.device_id))
+    values = (*key, bigint(0), bigint(HIGHEST_POSITION))
     found = await store._keyspace.select("PENDING", values, owner=phone.device_id)
     assert len(found.rows) == 1
     former = store._keyspace._cluster
