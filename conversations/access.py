@@ -10,7 +10,7 @@ from accounts.wire.refusals import NotFound
 from conversations.models import Member
 
 VIEW = """
-SELECT c.next_seq - 1, d.mailbox_from, (extract(epoch FROM d.created_at) * 1000)::bigint,
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, c.next_seq - 1, d.mailbox_from, (extract(epoch FROM d.created_at) * 1000)::bigint,
        (SELECT s.from_seq FROM conversations_device_start s
         WHERE s.conversation_id = c.id AND s.device_id = d.id AND s.mailbox_from = d.mailbox_from),
        ARRAY(SELECT ARRAY[m.joined_seq, COALESCE(m.left_seq, 9223372036854775807)] FROM conversations_member m
@@ -37,11 +37,13 @@ class LogView(msgspec.Struct, frozen=True):
 
     `start`: from there on the device itself gets what is said in the present stay; None while the log has not named it. Rows at positions below
     `mailbox_from`, and those kept before `device_since_ms`, were never this installation's. What a restore of PostgreSQL has `lost` is not shown.
+    `now_ms`: PostgreSQL's clock.
     """
 
     conversation_id: UUID
     user_id: UUID
     device_id: int
+    now_ms: int
     head: int
     mailbox_from: int
     device_since_ms: int
@@ -92,10 +94,9 @@ async def access_log(user_id: UUID, device_id: int, conversation_id: UUID) -> Lo
     rows = await statements.rows(VIEW, [device_id, user_id, conversation_id])
     if not rows:
         raise NotFound
-    head, mailbox_from, since_ms, start, stays, lost = rows[0]
-    return LogView(
-        conversation_id, user_id, device_id, head, mailbox_from, since_ms, start, _spans(stays), _spans(lost)
-    )
+    now_ms, head, mailbox_from, since_ms, start, stays, lost = rows[0]
+    spans = _spans(stays), _spans(lost)
+    return LogView(conversation_id, user_id, device_id, now_ms, head, mailbox_from, since_ms, start, *spans)
 
 
 def _spans(pairs: Iterable[Sequence[int]]) -> tuple[Span, ...]:

@@ -99,8 +99,13 @@ class Delivery:
             self._dirty.set()
 
     def hinted(self, envelopes: Sequence[Envelope]) -> None:
-        """Envelopes that came with a hint. Until the backlog is sent, the first one of a stay waits for its turn in it: an earlier stay comes first."""
-        if not self._emptied and any(envelope.start for envelope in envelopes):
+        """Envelopes that came with a hint. Until the backlog is sent, the first one of a stay waits for its turn in it: an earlier stay comes first.
+
+        A deposit may come so late that a message has expired; this process's clock may be wrong, and the drain goes by PostgreSQL's.
+        """
+        now_ms = clocks.now_ms()
+        has_expired = any(one.expires_ms is not None and one.expires_ms <= now_ms for one in envelopes)
+        if has_expired or (not self._emptied and any(envelope.start for envelope in envelopes)):
             self._dirty.set()
         else:
             self.offer(envelopes)
@@ -160,7 +165,7 @@ class Delivery:
         while True:
             is_sweep = not await self._has_reason()
             self._dirty.clear()
-            if overdue := self._window.overdue():
+            if overdue := self._window.overdue(clocks.now_ms()):
                 self._send(overdue)
             taken = self._taken
             try:
@@ -238,7 +243,12 @@ class Delivery:
         self.offer(self.gaps.envelopes())
         if not self._cut:
             await self.gaps.drained()
-        if reading.look is None or not self._offer_rows(reading.look):
+        if reading.look is None:
+            # The outbox was offered while the store was away: the next pass can say that the queue is empty.
+            if reading.mark is not None and not self._emptied:
+                self._dirty.set()
+            return
+        if not self._offer_rows(reading.look, reading.now_ms):
             return
         if not reading.look.is_all:
             # What lies behind may be deposited before it is read: only a pass that has seen all of the outbox first is complete.
@@ -249,17 +259,17 @@ class Delivery:
 
     async def _offer_undeposited(self, reading: Pass) -> None:
         """Offer all that is in the outbox, as far as the window has room; the pass is left without what was offered."""
-        while reading.look is not None and self._offer_rows(reading.look):
+        while reading.look is not None and self._offer_rows(reading.look, reading.now_ms):
             is_all, reading.look = reading.look.is_all, None
             if not is_all:
                 async with _turn("looking", MOST_LOOKING):
                     reading.look = await self._undeposited.look()
 
-    def _offer_rows(self, look: Look) -> bool:
+    def _offer_rows(self, look: Look, now_ms: int) -> bool:
         """Send what these rows have for the device. False: the window is full; the rest is read again when there is room."""
         taken: list[Envelope] = []
         for row in look.rows:
-            envelope = self._undeposited.envelope(row)
+            envelope = self._undeposited.envelope(row, now_ms)
             if envelope is not None and not self._took(envelope, taken):
                 break
             self._undeposited.passed(row, look)

@@ -1,5 +1,7 @@
 """What one reading of a mailbox has to remember until it is complete."""
 
+import asyncio
+
 from conversations.outbox import Look, Watermark
 from messaging.envelopes import Cursor, Envelope, Unreadable
 
@@ -23,7 +25,13 @@ class Pass:
     def __init__(self, mark: Watermark | None, look: Look | None, now_ms: int) -> None:
         self.mark = mark
         self.look = look
-        self.now_ms = now_ms
+        self._began_ms = now_ms
+        self._began = asyncio.get_running_loop().time()
         self.since: Cursor | None = None
         self.page: bytes | None = None
         self.oldest = Oldest()
+
+    @property
+    def now_ms(self) -> int:
+        """The clock by which it began, and what has passed since: while the window is full a pass may wait for long, and messages expire meanwhile."""
+        return self._began_ms + int((asyncio.get_running_loop().time() - self._began) * 1000)

@@ -12,11 +12,14 @@ from conversations.entries import SYSTEM
 from conversations.ledger import Fact
 from messaging.envelopes import Envelope
 from messaging.reading import Found, read
-from messaging.store.protocol import MessageStore
+from messaging.store.protocol import MessageStore, ends_ms
+
+# What a socket was sent just before it expired may still be under way, as long as a socket lives that nobody reads.
+LAST_COPY_MS = 60_000
 
 
 class State(StrEnum):
-    """What a device has to do about a seq: wait for it (it also comes by mailbox), skip it, skip it as lost."""
+    """What a device has to do about a seq: wait for it (it also comes by mailbox), skip it, skip it as lost, expired or too old."""
 
     COMMITTED = "committed"
     NOT_FOR_YOU = "not_for_you"
@@ -54,9 +57,14 @@ def _resolved(seq: int, view: LogView, found: Found, facts: Mapping[int, Fact]) 
         return _lost(seq, found)
     if fact.sender_device_id == view.device_id or not view.had_device(seq, fact.position, fact.kept_ms):
         return Resolved(seq, State.NOT_FOR_YOU)
-    if seq in found.envelopes or not found.complete:
-        return Resolved(seq, State.COMMITTED, found.envelopes.get(seq))
-    return Resolved(seq, State.UNAVAILABLE)
+    envelope = found.envelopes.get(seq)
+    is_gone = found.complete and (envelope is None or _has_ended(envelope, view.now_ms))
+    return Resolved(seq, State.UNAVAILABLE if is_gone else State.COMMITTED, envelope)
+
+
+def _has_ended(envelope: Envelope, now_ms: int) -> bool:
+    """No mailbox has it any more, because it expired or is too old: whoever waits for it would wait for ever."""
+    return ends_ms(envelope.kept_ms, envelope.expires_ms) + LAST_COPY_MS <= now_ms
 
 
 def _lost(seq: int, found: Found) -> Resolved:

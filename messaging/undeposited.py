@@ -6,6 +6,7 @@ from accounts.wire.refusals import StorageUnavailable
 from conversations import outbox
 from conversations.outbox import Look, Place, Waiting
 from messaging.envelopes import Envelope, Mailbox, envelope_of
+from messaging.store.protocol import ends_ms
 
 LARGEST_LOOK = 1000
 # An entry of a large group weighs more than a hundred kilobytes; every device of the group looks at it while the store is down.
@@ -31,9 +32,9 @@ class Undeposited:
         except StorageUnavailable:
             return None
 
-    def envelope(self, row: Waiting) -> Envelope | None:
-        """What the device gets of this row. None where it is no recipient, and where the row cannot be read."""
-        if row.entry is None:
+    def envelope(self, row: Waiting, now_ms: int) -> Envelope | None:
+        """What the device gets of this row. None where it is no recipient, where the row cannot be read, and once the message has expired."""
+        if row.entry is None or ends_ms(row.entry.kept_ms, row.entry.expires_ms) <= now_ms:
             return None
         mine = (recipient for recipient in row.entry.recipients if recipient.device_id == self._device_id)
         return next((envelope_of(row.entry, recipient) for recipient in mine), None)

@@ -70,8 +70,12 @@ class Window:
             if len(self._acked) > REMEMBERED_ACKS:
                 self._acked.popitem(last=False)
 
-    def overdue(self) -> list[Envelope]:
-        """What was not acknowledged in time and is to be sent once more. Raises NotKeepingUp when some of it was sent twice."""
+    def overdue(self, now_ms: int) -> list[Envelope]:
+        """What was not acknowledged in time and is to be sent once more. Raises NotKeepingUp when some of it was sent twice.
+
+        What has expired is under way no more: nobody has to acknowledge it, and it is not sent again.
+        """
+        self._forget_expired(now_ms)
         late = asyncio.get_running_loop().time() - UNANSWERED_SECONDS
         overdue = [flight for flight in self._in_flight.values() if flight.sent_at < late]
         for flight in overdue:
@@ -82,3 +86,11 @@ class Window:
                 flight.envelope, asyncio.get_running_loop().time(), repeated=True
             )
         return [flight.envelope for flight in overdue]
+
+    def _forget_expired(self, now_ms: int) -> None:
+        expired = [
+            one.envelope for one in self._in_flight.values() if (one.envelope.expires_ms or now_ms + 1) <= now_ms
+        ]
+        for envelope in expired:
+            del self._in_flight[envelope.message_id]
+            self._bytes -= envelope.size

@@ -103,6 +103,24 @@ async def test_the_message_store_goes_while_a_device_talks_and_comes_back(
         assert [await told(alice), await told(bob)] == [[], []]
 
 
+async def test_what_has_expired_is_shown_to_nobody_while_the_store_is_down_either(
+    store: ShutStore, connect: Connect, alice_phone: Installation, bob_phone: Installation, alice_and_bob: UUID
+) -> None:
+    async with connect(alice_phone) as alice:
+        store.is_shut = True
+        for seconds in (1, 600):
+            assert (await alice.ask(message(alice_and_bob, [bob_phone], expires_in=seconds)))["type"] == "sent"
+        await asyncio.sleep(1.1)
+        async with connect(bob_phone) as bob:
+            assert [envelope["seq"] for envelope in await bob.envelopes(1)] == [2]
+            store.is_shut = False
+            process = await runtime.running()
+            await until(lambda: not process.relay.store_is_down)
+            await process.relay.drain()
+            assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
+            assert [envelope["seq"] for envelope in await bob.envelopes(1)] == [3], "a late deposit hints at it, too"
+
+
 async def test_a_process_with_nothing_to_finish_learns_that_the_store_is_back_too(
     store: ShutStore, connect: Connect, alice_phone: Installation
 ) -> None:

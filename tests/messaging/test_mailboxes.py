@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 
@@ -156,6 +157,20 @@ async def test_the_window_holds_256_and_the_rest_follows_when_half_of_it_is_free
         assert device.seqs == list(range(1, 601))
 
 
+async def test_what_expires_while_the_window_is_full_is_not_sent_when_there_is_room(db: None, device: Device) -> None:
+    waiting = entries(device.mailbox, range(1, 401))
+    soon = waiting[0].kept_ms + 700
+    await device.store.deposit(
+        [msgspec.structs.replace(entry, expires_ms=soon if entry.seq > 300 else None) for entry in waiting]
+    )
+    async with device.connected():
+        await until(lambda: len(device.sent) == 256)
+        await asyncio.sleep(0.8)
+        await device.acknowledge(*range(1, 257))
+        await until(lambda: device.emptied == 1)
+        assert device.seqs == list(range(1, 301))
+
+
 async def test_the_window_holds_a_mebibyte_and_one_large_envelope_always_fits(db: None, device: Device) -> None:
     await device.store.deposit(entries(device.mailbox, range(1, 5), size=600_000))
     async with device.connected():
@@ -293,8 +308,12 @@ async def test_while_postgresqls_clock_is_wrong_no_cursor_passes_what_is_not_ack
 class SilentStore(MemoryStore):
     """A store that is down for readers."""
 
+    is_silent = True
+
     async def cursor(self, mailbox: Mailbox) -> Cursor:
-        raise StoreUnavailable
+        if self.is_silent:
+            raise StoreUnavailable
+        return await super().cursor(mailbox)
 
 
 async def test_a_store_that_is_down_does_not_hide_what_is_committed(
@@ -303,12 +322,16 @@ async def test_a_store_that_is_down_does_not_hide_what_is_committed(
     monkeypatch.setattr(mailboxes, "RETRY_SECONDS", 0.05)
     conversation = await sync_to_async(direct)(alice_phone, bob_phone)
     await log.append([send(conversation, alice_phone, [bob_phone])])
-    bob = Device(Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id)), SilentStore())
+    store = SilentStore()
+    bob = Device(Mailbox(UUID(bob_phone.user_id), int(bob_phone.device_id)), store)
     async with bob.connected():
         await until(lambda: bob.seqs == [1])
         await log.append([send(conversation, alice_phone, [bob_phone])])
         await until(lambda: bob.seqs == [1, 2])
         assert bob.emptied == 0, "the mailbox was not read"
+        store.is_silent = False
+        await until(lambda: bob.emptied == 1)
+        assert bob.seqs == [1, 2]
 
 
 async def test_when_hints_come_back_a_crowd_looks_one_after_the_other(device: Device) -> None:

@@ -1,15 +1,22 @@
 """Resolving a gap: committed, not for you, unavailable."""
 # ruff: noqa: F811  (fixtures have the names of the arguments that ask for them)
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db.models import F
 from django.utils import timezone
 
 from conversations.models import LedgerRow, OutboxRow
+from messaging import resolving
+from messaging.models import HistoryRow
+from messaging.store.protocol import RETENTION_MS
 from tests.callers import Caller
 from tests.cast import Answer, b64
+from tests.clocks import set_process_clock
 from tests.conversations.conftest import Calling, alice, bob, calling, carol, carol_phone, many  # noqa: F401  (fixtures)
 from tests.messaging.test_history import deposited, lose, seven, store_down  # noqa: F401  (a fixture among them)
 
@@ -116,6 +123,41 @@ async def test_while_the_store_is_down_nothing_that_is_only_late_is_called_lost(
         refused = await ask(bob, seven, 7, 8)
         assert (refused.status, refused.code) == (503, "STORAGE_UNAVAILABLE")
         assert await states(bob, seven, 8, 8) == [COMMITTED]
+
+
+async def test_what_has_expired_comes_by_no_mailbox_and_is_not_waited_for(
+    alice: Caller, bob: Caller, seven: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await alice.said(seven, bob, expires_in=1)
+    await alice.said(seven, bob, expires_in=600)
+    await asyncio.sleep(1.1)
+    assert await states(bob, seven, 7, 9) == [COMMITTED] * 3, "a copy may be under way"
+    monkeypatch.setattr(resolving, "LAST_COPY_MS", 0)
+    async with store_down():
+        assert await states(bob, seven, 8, 8) == [COMMITTED], "what the store would say is not known"
+    answer = await ask(bob, seven, 7, 9)
+    assert [item["state"] for item in answer.body["items"]] == [COMMITTED, UNAVAILABLE, COMMITTED]
+    assert answer.body["items"][1]["envelope"]["deleted"] is True
+    assert await states(alice, seven, 8, 8) == [NOT_FOR_YOU]
+    set_process_clock(monkeypatch, timedelta(hours=1))
+    assert await states(bob, seven, 9, 9) == [COMMITTED], "it is PostgreSQL's clock that counts"
+    await forget_ledger(seven)
+    assert await states(bob, seven, 7, 9) == [COMMITTED, UNAVAILABLE, COMMITTED], "the history says it, too"
+
+
+async def test_what_is_older_than_a_mailbox_is_not_waited_for_either(alice: Caller, bob: Caller, seven: str) -> None:
+    """History is kept for good, and says that it was there; what is for all comes with the answer."""
+    await alice.said(seven, bob, shared=b64(b"for all"))
+    await deposited()
+    old = {"kept_ms": F("kept_ms") - RETENTION_MS - 120_000}
+    await HistoryRow.objects.filter(conversation_id=seven, seq__in=(3, 8)).aupdate(**old)
+    await forget_ledger(seven)
+    answer = await ask(bob, seven, 2, 8)
+    assert {item["seq"]: item["state"] for item in answer.body["items"] if item["state"] != COMMITTED} == {
+        3: UNAVAILABLE,
+        8: UNAVAILABLE,
+    }
+    assert answer.body["items"][-1]["envelope"]["shared"] == b64(b"for all")
 
 
 async def test_a_range_is_at_most_five_hundred_and_well_formed(bob: Caller, seven: str) -> None:

@@ -290,11 +290,12 @@ def _has_content(envelope: Envelope) -> bool:
 
 def _verdict(item: Resolved, lane: Lane) -> Verdict:
     """A committed seq is waited for; one that the server has emptied only as long as it might still be on its way."""
-    if item.state in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
-        return Verdict(item.state)
     emptied = item.envelope is not None and not _has_content(item.envelope)
     if emptied and item.envelope and item.envelope.deleted:
+        # Deleted or expired: there is nothing to tell anybody.
         return Verdict.NOT_FOR_YOU
+    if item.state in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
+        return Verdict(item.state)
     return Verdict.UNAVAILABLE if emptied and lane.asked_enough else Verdict.COMMITTED
 
 
