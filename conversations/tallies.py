@@ -20,11 +20,22 @@ COALESCE((
 """  # noqa: S608  (constants)
 
 # The last message of each sender between two seqs, the second included. Parameters: conversation, the two, the reader.
+# Of the blocks that lie whole between the two only a sender's last one with a mark is looked into.
 SENDERS = f"""
-SELECT t.sender_user_id, max(t.block * {BLOCK} + n.bit) FROM conversations_tally t CROSS JOIN generate_series(0, {BLOCK} - 1) AS n (bit)
-WHERE t.conversation_id = %s AND t.block * {BLOCK} + n.bit > %s AND t.block * {BLOCK} + n.bit <= %s AND t.sender_user_id <> %s
-  AND get_bit(t.marks, n.bit) = 1
-GROUP BY t.sender_user_id
+WITH asked AS (SELECT %s::uuid AS conversation_id, %s::bigint AS before, %s::bigint AS last, %s::uuid AS reader),
+between_them AS (
+    SELECT t.sender_user_id, t.block, t.marks, a.before, a.last FROM asked a JOIN conversations_tally t
+      ON t.conversation_id = a.conversation_id AND t.block BETWEEN a.before / {BLOCK} AND a.last / {BLOCK}
+    WHERE t.sender_user_id <> a.reader AND bit_count(t.marks) > 0
+), candidates AS (
+    SELECT * FROM between_them WHERE block IN (before / {BLOCK}, last / {BLOCK})
+    UNION ALL (
+        SELECT DISTINCT ON (sender_user_id) * FROM between_them WHERE block NOT IN (before / {BLOCK}, last / {BLOCK})
+        ORDER BY sender_user_id, block DESC)
+)
+SELECT c.sender_user_id, max(c.block * {BLOCK} + n.bit) FROM candidates c CROSS JOIN generate_series(0, {BLOCK} - 1) AS n (bit)
+WHERE c.block * {BLOCK} + n.bit > c.before AND c.block * {BLOCK} + n.bit <= c.last AND get_bit(c.marks, n.bit) = 1
+GROUP BY c.sender_user_id
 """  # noqa: S608
 
 # A block that all members have read to its end counts for nobody: read positions never fall, and whoever joins begins at the head.

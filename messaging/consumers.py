@@ -19,7 +19,7 @@ from devices.current import CurrentDevice
 from messaging import close_codes, frames, handshakes, hints, sessions, window
 from messaging.buckets import TokenBuckets
 from messaging.counts import counts
-from messaging.envelopes import Call, Close, Envelope, Hint, Notice
+from messaging.envelopes import Call, Close, Envelope, Hint, Notice, Receipt
 from messaging.frames import CODECS, JSON, AnyClientFrame, AuthenticateFrame, BadFrame, NotAFrame
 from messaging.hearing import Hearing
 from messaging.mailboxes import Delivery
@@ -161,7 +161,9 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _begin(self, device: CurrentDevice, ref: str | None) -> None:
         """The socket belongs to the device now: older sockets of it close, and what waits for it is drained."""
         try:
-            session = await sessions.open_session(device.user_id, device.device_id, device.device_number)
+            session = await sessions.open_session(
+                device.user_id, device.device_id, device.device_number, device.registration_id
+            )
         except (InvalidToken, StorageUnavailable) as refusal:
             self._give_up(refusal, ref)
             return
@@ -220,7 +222,7 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._put(frames.envelope_frame(envelope))
 
     def _on_hint(self, hint: Hint) -> None:
-        if self._session is None or self._delivery is None:
+        if self._session is None or self._delivery is None or self._runtime is None:
             return
         if hint.close is not None:
             self._heed(hint.close, self._session)
@@ -230,13 +232,16 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if hint.look:
             self._delivery.look()
         if hint.except_device != self._session.device_id:
-            for notice in hint.notices:
+            for notice in self._runtime.told_receipts.tell_once(self._session.device_id, hint.notices):
                 self._notify(notice)
 
     def _notify(self, notice: Notice) -> None:
         frame = self._codec.encode(frames.notice_frame(notice))
         if isinstance(notice, Call):
             self._writer.put_passing(frame)
+        elif isinstance(notice, Receipt):
+            # Thousands may come at once, when a large group has been away.
+            self._writer.put_if_room(frame)
         else:
             self._writer.put(frame)
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from accounts import clocks, postgresql
@@ -22,6 +22,8 @@ from messaging.store.protocol import MessageStore, StoreUnavailable
 
 # What waits to be told while PostgreSQL is slow.
 MOST_KEPT = 50_000
+# Of what was told at least so much is remembered, and twice as much at most.
+REMEMBERED = 16_384
 
 # The former position is read before it is overwritten; the row lock keeps two devices of one reader apart.
 MOVE = """
@@ -88,6 +90,35 @@ class DeliveredReceipts:
                     hints.notify_many(await _for_members(batch))
         finally:
             self._task = None
+
+
+class ToldReceipts:
+    """Of which deliveries the devices connected to one process were told lately.
+
+    A device that comes back while its ack is not yet written is sent the message again, acknowledges it again, perhaps to another process, and both
+    processes tell the sender's devices. They hear of it once.
+    """
+
+    def __init__(self) -> None:
+        self._new: set[tuple[int, int, int]] = set()
+        self._old: set[tuple[int, int, int]] = set()
+
+    def tell_once(self, device_id: int, notices: Iterable[Notice]) -> list[Notice]:
+        """Those of the notices that the device was not told lately; they count as told from now on. Only deliveries are told twice by anybody."""
+        return [one for one in notices if not _is_delivery(one) or self._note(device_id, one)]
+
+    def _note(self, device_id: int, receipt: Receipt) -> bool:
+        told = (device_id, receipt.message_id, receipt.device_id)
+        if told in self._new or told in self._old:
+            return False
+        if len(self._new) >= REMEMBERED:
+            self._new, self._old = set(), self._new
+        self._new.add(told)
+        return True
+
+
+def _is_delivery(notice: Notice) -> TypeGuard[Receipt]:
+    return isinstance(notice, Receipt) and notice.delivered_ms is not None
 
 
 async def _for_members(receipts: Sequence[tuple[UUID, Receipt]]) -> dict[UUID, list[Notice]]:

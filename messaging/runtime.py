@@ -30,7 +30,7 @@ from messaging.presence import Presence
 from messaging.probing import Prober, StoreProbes
 from messaging.push.gateways import configured_gateways
 from messaging.push.pusher import Pusher
-from messaging.receipts import DeliveredReceipts
+from messaging.receipts import DeliveredReceipts, ToldReceipts
 from messaging.relay import Relay
 from messaging.sending import Sending
 from messaging.sockets import OpenSockets
@@ -67,6 +67,7 @@ class Runtime:
         self.finisher = Finisher(self.relay)
         self.acks = AckWriter(self.store, self._acknowledged)
         self.delivered = DeliveredReceipts()
+        self.told_receipts = ToldReceipts()
         self.sockets = OpenSockets()
         self.online = Online()
         self.presence = Presence(self.online)

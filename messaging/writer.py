@@ -55,6 +55,11 @@ class SocketWriter:
             return
         self._append(frame, is_passing=False)
 
+    def put_if_room(self, frame: bytes) -> None:
+        """Queue one frame that may be missed: it is left out where half of what a client may leave unread is queued."""
+        if 2 * len(self._queue) < MOST_QUEUED and 2 * self._queued_bytes < MOST_QUEUED_BYTES:
+            self.put(frame)
+
     def put_passing(self, frame: bytes) -> None:
         """Queue one frame that is worth nothing later: where much of that kind waits already, it is dropped, and the client is not closed for it."""
         is_full = self._passing >= MOST_PASSING or self._passing_bytes + len(frame) > MOST_PASSING_BYTES

@@ -1,21 +1,25 @@
 """How far somebody has read: whatever a client says, in whatever order, the mark is true and only moves forward."""
 
+import asyncio
 import random
-from uuid import UUID
+from collections.abc import Sequence
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from accounts import postgresql
 from accounts.wire.refusals import InvalidRequest, NotFound
-from conversations import founding, inbox, log, membership
+from conversations import founding, inbox, log, membership, tallies
 from conversations.changes import Description
 from conversations.founding import NewGroup
 from conversations.models import Member
-from messaging import hints, receipts
+from conversations.tallies import BLOCK
+from messaging import hints, receipts, runtime
 from messaging.acks import Acknowledged
-from messaging.envelopes import Ack, Mailbox, Receipt
-from messaging.receipts import DeliveredReceipts
+from messaging.envelopes import Ack, Mailbox, Notice, PrekeysLow, Receipt
+from messaging.receipts import DeliveredReceipts, ToldReceipts
 from messaging.store.memory import MemoryStore
 from tests.aging import age, forget
 from tests.cast import Installation
@@ -110,6 +114,27 @@ async def test_who_has_left_does_not_hear_that_those_who_stay_have_or_read_what_
         assert [frame for frame in eve.unread if frame["type"] == "receipt"] == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_last_message_of_each_sender_is_found_in_tallies_however_many_there_are() -> None:
+    dice, conversation, senders = random.Random(7), uuid4(), [uuid4() for _ in range(4)]  # noqa: S311
+    said = {who: sorted(dice.sample(range(9 * BLOCK), dice.choice([3, 40, 900]))) for who in senders}
+    rows = {(who, seq // BLOCK): ["0"] * BLOCK for who in senders for seq in range(0, 9 * BLOCK, BLOCK)}
+    for who, seqs in said.items():
+        for seq in seqs:
+            rows[who, seq // BLOCK][seq % BLOCK] = "1"
+    # Only some of the blocks without a mark are there.
+    kept = {key: marks for key, marks in rows.items() if "1" in marks or dice.random() < 0.5}
+    with connection.cursor() as cursor:
+        for (who, block), marks in kept.items():
+            insert = "INSERT INTO conversations_tally (conversation_id, block, sender_user_id, marks) VALUES (%s, %s, %s, %s::bit(1024))"
+            cursor.execute(insert, [conversation, block, who, "".join(marks)])
+        for _ in range(200):
+            before, last = sorted(dice.choices(range(9 * BLOCK), k=2))
+            cursor.execute(tallies.SENDERS, [conversation, before, last, senders[0]])
+            between = {who: [seq for seq in said[who] if before < seq <= last] for who in senders[1:]}
+            assert dict(cursor.fetchall()) == {who: max(seqs) for who, seqs in between.items() if seqs}
+
+
 async def test_while_nobody_knows_who_is_a_member_no_delivery_is_told(
     alice_phone: Installation, bob_phone: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +153,69 @@ async def test_while_nobody_knows_who_is_a_member_no_delivery_is_told(
     delivered.announce([acknowledged])
     await delivered.drain()
     assert told == [alice.user_id]
+
+
+async def test_a_sender_hears_once_of_a_message_that_is_acknowledged_twice(
+    connect: Connect,
+    alice_and_bob: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bob comes back, and acknowledges again, before his first ack is written."""
+    store, written = (await runtime.running()).store, asyncio.Event()
+    acknowledge = store.acknowledge
+
+    async def late(acks: Sequence[Ack]) -> None:
+        await written.wait()
+        await acknowledge(acks)
+
+    monkeypatch.setattr(store, "acknowledge", late)
+    async with connect(alice_phone) as alice:
+        assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
+        async with connect(bob_phone) as bob:
+            await bob.envelopes(1)
+            # Frames are heard in their order.
+            await bob.ask({"type": "ping"})
+        async with connect(bob_phone) as bob:
+            await bob.envelopes(1)
+            await bob.ask({"type": "ping"})
+            written.set()
+            assert (await alice.expect("receipt"))["seq"] == 1
+            assert (await alice.ask(message(alice_and_bob, [bob_phone])))["type"] == "sent"
+            await bob.envelopes(1)
+            assert (await alice.expect("receipt"))["seq"] == 2
+
+
+def receipt(
+    message_id: int, *, by_device: int = 8, delivered_ms: int | None = 1, read_ms: int | None = None
+) -> Receipt:
+    return Receipt(
+        message_id=message_id,
+        conversation_id=UUID(int=1),
+        seq=message_id,
+        user_id=UUID(int=2),
+        device_id=by_device,
+        delivered_ms=delivered_ms,
+        read_ms=read_ms,
+    )
+
+
+def test_a_delivery_is_told_once_and_everything_else_as_often_as_it_comes() -> None:
+    told = ToldReceipts()
+    assert told.tell_once(7, [receipt(1)]) == [receipt(1)]
+    mark = receipt(1, delivered_ms=None, read_ms=1)
+    news: list[Notice] = [receipt(2), receipt(1, by_device=9), mark, mark, PrekeysLow(3), PrekeysLow(3)]
+    assert told.tell_once(7, [receipt(1), *news, receipt(2)]) == news
+    assert told.tell_once(70, [receipt(1)]) == [receipt(1)], "another device has not heard it"
+
+
+def test_as_much_is_remembered_as_is_said_and_no_more_than_twice_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipts, "REMEMBERED", 3)
+    told, many = ToldReceipts(), [receipt(message_id) for message_id in range(1, 8)]
+    assert told.tell_once(7, many) == many
+    assert told.tell_once(7, many[-3:]) == []
+    assert told.tell_once(7, many[:1]) == many[:1]
 
 
 async def marks_seen_by(user_id: str) -> dict[str, int | None]:

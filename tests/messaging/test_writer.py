@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from messaging import writer as writer_module
-from messaging.writer import MOST_PASSING, MOST_PASSING_BYTES, MOST_QUEUED_BYTES, SocketWriter
+from messaging.writer import MOST_PASSING, MOST_PASSING_BYTES, MOST_QUEUED, MOST_QUEUED_BYTES, SocketWriter
 
 
 class DeafClient:
@@ -90,3 +90,19 @@ async def test_what_is_worth_nothing_later_fills_a_part_and_leaves_the_rest(size
     writer.close(1000)
     await task
     assert client.got[-1] == b"again", "there is room when it was written"
+
+
+async def test_what_may_be_missed_closes_nobody_and_leaves_room_for_what_may_not() -> None:
+    client = DeafClient()
+    writer = SocketWriter(client.send, client.close, client.cut)
+    task = asyncio.create_task(writer.run())
+    for _ in range(10 * MOST_QUEUED):
+        writer.put_if_room(b"receipt")
+    assert not writer.is_closing
+    for _ in range(MOST_QUEUED // 2 - 1):
+        writer.put(b"envelope")
+    assert not writer.is_closing
+    client.goes_on.set()
+    writer.close(1000)
+    await task
+    assert (client.got.count(b"receipt"), client.got.count(b"envelope")) == (MOST_QUEUED // 2, MOST_QUEUED // 2 - 1)
