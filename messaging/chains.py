@@ -16,6 +16,8 @@ from messaging.group_commit import Outcome
 
 # Remembered of one conversation: more than a device has on its way.
 MOST_HELD_OFF = 1000
+# Conversations in which something is to be repeated first: as many as anybody has. Beyond them nothing goes until one of them goes on.
+MOST_FAILED = 2000
 
 
 class _Place(NamedTuple):
@@ -48,7 +50,7 @@ class Chains:
         self._settle(send.conversation_id)
         failed = self._failed.get(send.conversation_id)
         if failed is None:
-            return True
+            return len(self._failed) < MOST_FAILED
         if send.client_message_id != failed.place.client_message_id and send.client_message_id not in failed.held_off:
             if len(failed.held_off) < MOST_HELD_OFF:
                 failed.held_off.add(send.client_message_id)

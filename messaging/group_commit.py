@@ -222,7 +222,9 @@ class GroupCommit:
         queue.extendleft(reversed(items))
         held_since = self._held_since.setdefault(conversation_id, asyncio.get_running_loop().time())
         is_late = asyncio.get_running_loop().time() - held_since > PATIENCE_SECONDS
-        if is_late and conversation_id not in self._catching_up and len(self._waiting) < MOST_WAITING:
+        # One transaction at a time: of two the later one would put its sends back in front of the earlier one's.
+        is_apart = conversation_id in self._catching_up or conversation_id in self._waiting
+        if is_late and not is_apart and len(self._waiting) < MOST_WAITING:
             self._waiting.add(conversation_id)
             self._start(self._commit_waiting(conversation_id))
 

@@ -3,7 +3,6 @@
 Announcements come from the threads of the synchronous road, after their commit; what is told to sockets is told on the loop.
 """
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -42,10 +41,13 @@ async def newest_entry(conversation_id: UUID, at_least: int) -> Newest:
 
 
 def on_device_changed(*, user_id: UUID, device_id: int, reason: Reason, **_: Any) -> None:
-    """Close the device's sockets, and tell who has to know: peers, or its owner's other devices."""
-    told = _told(user_id, reason)
-    changed = DevicesChanged(user_id, device_id, reason.value)
-    runtime.on_the_loop(lambda: _tell(device_id, told, changed))
+    """Close the device's sockets, and tell who has to know: peers, or its owner's other devices.
+
+    The sockets first: whom to tell is asked of a database that may be gone by now.
+    """
+    runtime.on_the_loop(lambda: hints.close(device_id, Close(close_codes.UNAUTHENTICATED)))
+    told, changed = _told(user_id, reason), DevicesChanged(user_id, device_id, reason.value)
+    runtime.on_the_loop(lambda: hints.notify(told, changed, except_device=device_id))
 
 
 def on_registration_stopped(*, user_id: UUID, **_: Any) -> None:
@@ -67,11 +69,6 @@ def on_account_deleted(**_: Any) -> None:
 def _told(user_id: UUID, reason: Reason) -> list[UUID]:
     own = [user_id] if reason in TOLD_TO_OWN_DEVICES else []
     return own + (peers(user_id) if reason in TOLD_TO_PEERS else [])
-
-
-def _tell(device_id: int, told: Sequence[UUID], changed: DevicesChanged) -> None:
-    hints.close(device_id, Close(close_codes.UNAUTHENTICATED))
-    hints.notify(told, changed, except_device=device_id)
 
 
 def peers(user_id: UUID) -> list[UUID]:

@@ -11,9 +11,10 @@ from messaging import close_codes
 
 # Whether the device's one-time prekeys are void, because they are of an earlier era (see `devices.prekeys`).
 VOID = f"(prekeys_era NOT IN (0, {ERA}) OR (highest_pq_prekey_id >= 0 AND pq_prekeys_era NOT IN (0, {ERA})))"
+# An installation that was replaced since its token was looked at has another registration_id: its socket must not become the new one's.
 OPEN = f"""
 UPDATE devices_device SET conn_id = nextval('devices_connection'), last_seen = (now() AT TIME ZONE 'UTC')::date
-WHERE id = %s AND active
+WHERE id = %s AND active AND registration_id = %s
 RETURNING conn_id, mailbox_from, (extract(epoch FROM created_at) * 1000)::bigint, COALESCE((extract(epoch FROM tokens_since) * 1000000)::bigint, 0),
           {VOID}
 """  # noqa: S608  (constants)
@@ -48,9 +49,9 @@ class Standing(msgspec.Struct, frozen=True):
     wants_prekeys: bool
 
 
-async def open_session(user_id: UUID, device_id: int, device_number: int) -> Session:
-    """Number a new socket of the device. Raises InvalidToken if the device is not active any more, StorageUnavailable."""
-    rows = await statements.rows(OPEN, [device_id])
+async def open_session(user_id: UUID, device_id: int, device_number: int, registration_id: int) -> Session:
+    """Number a new socket of the device. Raises InvalidToken if it is not active any more, or installed again; StorageUnavailable."""
+    rows = await statements.rows(OPEN, [device_id, registration_id])
     if not rows:
         raise InvalidToken
     return Session(user_id, device_id, device_number, *rows[0])

@@ -115,10 +115,11 @@ class Weights:
         most_rows, most_bytes = limits()
         try:
             began = await statements.now()
-            rows, size = await weigh(self._store, mailbox, most_rows=most_rows, most_bytes=most_bytes)
+            async with asyncio.timeout(COUNT_HOLDS_SECONDS):
+                rows, size = await weigh(self._store, mailbox, most_rows=most_rows, most_bytes=most_bytes)
             is_full = rows >= most_rows or size >= most_bytes
             is_noted = await _counted(mailbox, rows, size, is_full=is_full, began=began)
-        except (StoreUnavailable, StorageUnavailable):
+        except (StoreUnavailable, StorageUnavailable, TimeoutError):
             return
         if is_full and is_noted:
             counts.filled += 1
@@ -161,7 +162,7 @@ async def _counted(mailbox: Mailbox, rows: int, size: int, *, is_full: bool, beg
 
 
 async def weigh(store: MessageStore, mailbox: Mailbox, *, most_rows: float, most_bytes: float) -> tuple[int, int]:
-    """Rows and bytes that wait in the mailbox, counted until one of them is as much as asked for. Raises `StoreUnavailable`."""
+    """Rows and bytes that wait in the mailbox, roughly: counted until one of them is as much as asked for. Raises `StoreUnavailable`."""
     since, now_ms = await store.cursor(mailbox), clocks.now_ms()
     rows = size = 0
     page: Any = None

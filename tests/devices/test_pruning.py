@@ -51,7 +51,7 @@ async def test_expired_pairs_go_and_the_newest_of_each_device_stays(
 async def test_a_socket_of_a_device_whose_tokens_have_all_expired_stays_open(alice_phone: Installation) -> None:
     await refreshed(alice_phone, times=1)
     device = await Device.objects.aget(pk=alice_phone.device_id)
-    session = await sessions.open_session(device.user_id, device.pk, device.device_number)
+    session = await sessions.open_session(device.user_id, device.pk, device.device_number, device.registration_id)
     await sync_to_async(expire)(alice_phone)
     await chores.do(TOKENS, free)
     assert (await sessions.standing(session)).closing_code is None

@@ -8,6 +8,7 @@ import pytest
 from accounts.ids import uuid7
 from accounts.wire.refusals import InvalidRequest, MismatchedDevices, RateLimited, RetryInOrder, StorageUnavailable
 from conversations.sends import Send, Sender, Sent
+from messaging import chains
 from messaging.chains import Chains
 from messaging.group_commit import Outcome
 from tests.cast import Installation
@@ -149,3 +150,15 @@ async def test_over_a_socket_the_second_message_does_not_overtake_the_first(
         assert (await alice.ask(message(alice_and_bob, [bob_phone]) | {"messages": []}))["type"] == "error"
     async with connect(alice_phone) as alice:
         assert (await alice.ask(message(alice_and_bob, [bob_phone])))["seq"] == 3, "a new socket begins anew"
+
+
+async def test_in_more_conversations_than_anybody_has_nothing_waits_to_be_repeated(
+    alice: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refused send is remembered, and a client may make up conversations as it likes."""
+    monkeypatch.setattr(chains, "MOST_FAILED", 3)
+    refused = [send(uuid4()) for _ in range(10)]
+    assert [alice.say(one, RateLimited()) for one in refused] == [True] * 3 + [False] * 7
+    assert len(alice.chains._failed) == 3
+    assert alice.say(refused[0])
+    assert alice.say(send(uuid4()))

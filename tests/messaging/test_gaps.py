@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts import postgresql
+from accounts.wire.refusals import StorageUnavailable
 from conversations import gaps, log
 from conversations.entries import LogEntry
 from conversations.models import DeviceStart
@@ -109,7 +111,8 @@ async def test_a_message_the_device_cannot_get_past_is_skipped_after_five_socket
         assert told(again.sent) == [(1, 1, 1)]
         assert [envelope.seq for envelope in again.sent if envelope.system is None] == [2, 3]
         await again.acknowledge(1, 2, 3)
-        await asyncio.sleep(0.2)
+        while not await GapRow.objects.filter(device_id=mailbox.device_id, told=True).aexists():
+            await asyncio.sleep(0.01)
     last = Device(mailbox, store)
     async with last.connected():
         await until(lambda: last.emptied == 1)
@@ -300,6 +303,28 @@ async def test_a_mailbox_that_seems_full_is_counted_and_one_that_is_full_is_mark
     await weights.write(everything=False)
     row = await sync_to_async(DeviceRow.objects.get)(pk=bob_phone.device_id)
     assert row.mailbox_full
+
+
+@pytest.mark.parametrize("failure", [StorageUnavailable, RuntimeError], ids=["away", "unforeseen"])
+async def test_what_cannot_be_written_down_is_written_later(
+    conversation: UUID,
+    bob_phone: Installation,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: type[Exception],
+) -> None:
+    weights = Weights(store)
+    weights.deposited(addressed_in(conversation, entries(mailbox_of(bob_phone), range(1, 61), base=LATER)))
+
+    async def fails(_: object) -> list[Mailbox]:
+        raise failure
+
+    with monkeypatch.context() as patched, suppress(RuntimeError):
+        patched.setattr(weighing, "_added", fails)
+        await weights.write(everything=True)
+    weights.deposited(addressed_in(conversation, entries(mailbox_of(bob_phone), range(61, 71), base=LATER)))
+    await weights.write(everything=True)
+    assert (await sync_to_async(DeviceRow.objects.get)(pk=bob_phone.device_id)).pending_rows == 70
 
 
 class SlowlyRead(MemoryStore):

@@ -25,6 +25,7 @@ class ScriptedLog:
         self.batches: list[list[Send]] = []
         self.waited: list[list[Send]] = []
         self.held: set[UUID] = set()
+        self.behind: set[UUID] = set()
         self.refusals: dict[UUID, Exception] = {}
         self.gate = asyncio.Event()
         self.gate.set()
@@ -35,10 +36,11 @@ class ScriptedLog:
         (self.waited if waiting else self.batches).append(list(sends))
         while waiting and sends[0].conversation_id in self.held:  # noqa: ASYNC110  (tests change the set)
             await asyncio.sleep(0.001)
-        return Committed(tuple(self._outcome(send) for send in sends))
+        behind = frozenset(self.behind & {send.conversation_id for send in sends})
+        return Committed(tuple(self._outcome(send) for send in sends), behind=behind)
 
     def _outcome(self, send: Send) -> Sent | Exception | type(SKIPPED):  # type: ignore[valid-type]
-        if send.conversation_id in self.held:
+        if send.conversation_id in self.held | self.behind:
             return SKIPPED
         if send.client_message_id in self.refusals:
             return self.refusals[send.client_message_id]
@@ -132,6 +134,37 @@ async def test_what_is_queued_behind_a_send_to_be_repeated_is_to_be_retried_in_o
     assert isinstance(outcomes[0], MismatchedDevices)
     assert isinstance(outcomes[1], RetryInOrder)
     assert isinstance(outcomes[2], Sent)
+
+
+async def test_of_a_conversation_that_waits_for_its_turn_to_catch_up_one_transaction_runs_at_a_time(
+    log: ScriptedLog, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that waited for the row finds the conversation behind, and those that may catch up are others."""
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(group_commit, "MOST_CATCHING_UP", 0)
+    monkeypatch.setattr(group_commit, "MOST_WAITING", 4)
+    running: list[int] = []
+    append = log.append
+
+    async def slowly(sends: Sequence[Send], *, waiting: bool = False) -> Committed:
+        running.append(sum(send.conversation_id == conversation for send in sends) > 0)
+        assert sum(running) <= 1, "two of them put back what they took in the wrong order"
+        await asyncio.sleep(0.01)
+        committed = await append(sends, waiting=waiting)
+        running.pop()
+        return committed
+
+    commits._append = slowly
+    conversation = uuid4()
+    log.behind.add(conversation)
+    sends = [a_send(conversation) for _ in range(40)]
+    answers = []
+    for send in sends:
+        answers.append(commits.submit(send))
+        await asyncio.sleep(0.005)
+    log.behind.clear()
+    outcomes = await asyncio.gather(*answers)
+    assert [outcome.seq for outcome in outcomes if isinstance(outcome, Sent)] == list(range(1, 41))
 
 
 async def test_behind_a_final_refusal_the_next_send_goes_on(log: ScriptedLog, commits: GroupCommit) -> None:

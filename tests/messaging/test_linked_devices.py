@@ -11,9 +11,10 @@ from devices import xed25519
 from devices.models import Device, Link
 from messaging import errands, runtime
 from tests.cast import Answer, Installation, JsonObject
-from tests.linking import Linking, linked, statement
+from tests.linking import Linking, linked
 from tests.messaging.conftest import Connect
 from tests.sockets import message, text_of
+from tests.vouching import statement
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "messages"])
 

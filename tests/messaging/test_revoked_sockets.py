@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 
 from devices import unlinking
-from messaging import consumers, hints
+from messaging import consumers, hints, receivers, sessions
 from messaging.envelopes import Close
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
@@ -74,3 +76,35 @@ async def test_a_revocation_that_is_published_again_ends_no_later_socket(
         hints.close(int(alice_phone.device_id), Close(4401))
         await asyncio.sleep(0.3)
         assert (await alice.ask({"type": "ping"}))["type"] == "pong"
+
+
+async def test_a_socket_of_an_installation_that_is_replaced_while_it_opens_does_not_become_the_new_ones(
+    connect: Connect, alice_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token was good a moment ago. What it acknowledged would be lost for the new one."""
+    open_session = sessions.open_session
+
+    async def after_it_is_replaced(*arguments: Any) -> Any:
+        monkeypatch.setattr(sessions, "open_session", open_session)
+        await sync_to_async(install_again)(alice_phone)
+        return await open_session(*arguments)
+
+    monkeypatch.setattr(sessions, "open_session", after_it_is_replaced)
+    async with connect(alice_phone, ready=False) as alice:
+        assert await alice.closed() == 4401
+        assert not [frame for frame in alice.unread if frame["type"] == "ready"]
+
+
+async def test_a_revoked_socket_closes_also_when_nobody_can_say_who_else_is_to_be_told(
+    connect: Connect, alice_phone: Installation, alice_laptop: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL has died just after the commit."""
+
+    def unknown(_: UUID) -> list[UUID]:
+        raise OperationalError
+
+    monkeypatch.setattr(receivers, "peers", unknown)
+    async with connect(alice_phone) as phone, connect(alice_laptop) as laptop:
+        await sync_to_async(unlinking.revoke_device)(int(alice_phone.device_id))
+        assert await phone.closed() == 4401
+        assert (await laptop.ask({"type": "ping"}))["type"] == "pong"

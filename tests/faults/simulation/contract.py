@@ -249,9 +249,9 @@ async def who_is_blocked_commits_nothing_more(party: Party) -> None:
 
 async def the_newest_socket_of_a_device_wins(party: Party) -> None:
     bob = party.bob
-    first = await sessions.open_session(bob.user_id, bob.device_id, bob.number)
+    first = await sessions.open_session(bob.user_id, bob.device_id, bob.number, bob.registration_id)
     assert (await sessions.standing(first)).closing_code is None
-    second = await sessions.open_session(bob.user_id, bob.device_id, bob.number)
+    second = await sessions.open_session(bob.user_id, bob.device_id, bob.number, bob.registration_id)
     assert second.conn_id > first.conn_id
     standings = [await sessions.standing(session) for session in (first, second)]
     assert [(standing.closing_code, standing.wants_prekeys) for standing in standings] == [(4409, False), (None, False)]

@@ -115,7 +115,8 @@ def _simulated(real: Callable[..., Any], simulated: Callable[..., Any]) -> Calla
 async def _check(scope: dict[str, Any]) -> Handshake:
     device = scope["device"]
     await asyncio.sleep(0)
-    return Handshake(MSGPACK, MSGPACK, CurrentDevice(device.user_id, device.device_id, device.number, 1, False))  # noqa: FBT003
+    who = device.user_id, device.device_id, device.number, device.registration_id
+    return Handshake(MSGPACK, MSGPACK, CurrentDevice(*who, is_primary=False))
 
 
 async def _nobody_answers(*_: Any) -> None:

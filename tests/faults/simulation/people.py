@@ -37,6 +37,7 @@ class Device:
         self.user_id = user_id
         self.device_id = device_id
         self.number = number
+        self.registration_id = device_id % 16000
         self.is_gone = False
         self.slowness = 0.02
         self.clock_ahead_ms = 0

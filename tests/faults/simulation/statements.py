@@ -138,7 +138,7 @@ def view(server: Server, _: Transaction, device_id: int, user_id: UUID, conversa
         for member in tables.members
         if member.conversation_id == conversation_id and member.user_id == user_id
     )
-    return [(row.next_seq - 1, device.mailbox_from, device.created_ms, own, stays, [])]
+    return [(server.clock_ms(), row.next_seq - 1, device.mailbox_from, device.created_ms, own, stays, [])]
 
 
 def facts(server: Server, _: Transaction, conversation_id: UUID, first: int, last: int) -> Rows:
@@ -149,9 +149,9 @@ def facts(server: Server, _: Transaction, conversation_id: UUID, first: int, las
 # --- messaging: sessions, acknowledgements, receipts -----------------------------------------------------------------------------
 
 
-def open_session(server: Server, transaction: Transaction, device_id: int) -> Rows:
+def open_session(server: Server, transaction: Transaction, device_id: int, registration_id: int) -> Rows:
     device = server.tables.devices.get(device_id)
-    if device is None or not device.active:
+    if device is None or not device.active or device.registration_id != registration_id:
         return []
     server.xid(transaction)
     device.conn_id = server.connection_number()

@@ -124,8 +124,8 @@ class World:
         tables = self.server.tables
         device_id = 101 + len(tables.devices)
         number = 1 + len(tables.devices_of(user_id))
-        tables.devices[device_id] = DeviceRow(device_id, user_id, device_id % 16000, number, self.wall_ms())
         device = self.devices[device_id] = Device(self, name, user_id, device_id, number)
+        tables.devices[device_id] = DeviceRow(device_id, user_id, device.registration_id, number, self.wall_ms())
         return device
 
     def found(self, kind: str, people: list[UUID]) -> UUID:
