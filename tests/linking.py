@@ -1,27 +1,15 @@
 """Linking as the people of the tests do it: who shows the code, who claims it, who signs."""
 
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from django.db import connections
 
-from devices.linking import STATEMENT
-from tests.cast import Answer, Installation, Keys, b64
+from tests.cast import Answer, Installation
+from tests.vouching import signature_of
 
 T = TypeVar("T")
-
-
-def statement(user_id: str, identity_key: bytes, device_uuid: str) -> bytes:
-    """What an approval signs."""
-    return STATEMENT + uuid.UUID(user_id).bytes + identity_key + uuid.UUID(device_uuid).bytes
-
-
-def signature_of(approver: Installation, new: Installation, keys: Keys | None = None) -> str:
-    """The approver's signature over the new installation; `keys`: another's over the same."""
-    signed = statement(approver.user_id, new.keys.identity_key, new.device_uuid)
-    return b64((keys or approver.keys).sign(signed))
 
 
 class Linking:

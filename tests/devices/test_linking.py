@@ -18,7 +18,8 @@ from devices.public_keys import fingerprint
 from devices.unlinking import block_user, unblock_user
 from tests.cast import Http, Installation, b64
 from tests.clocks import set_process_clock
-from tests.linking import Linking, linked, signature_of, statement
+from tests.linking import Linking, linked
+from tests.vouching import signature_of, statement
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,8 @@ import pytest
 from devices.models import Device, Link, TokenPair
 from devices.public_keys import fingerprint
 from tests.cast import Answer, Http, Installation, Keys, b64
-from tests.linking import Linking, at_once, linked, patiently, signature_of, statement
+from tests.linking import Linking, at_once, linked, patiently
+from tests.vouching import signature_of, statement
 
 pytestmark = pytest.mark.django_db
 

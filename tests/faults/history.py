@@ -111,7 +111,10 @@ class QueueEmpty(Event, frozen=True, kw_only=True, tag="queue_empty"):
 
 
 class SendInvoked(Event, frozen=True, kw_only=True, tag="send_invoked"):
-    """One attempt. A message is (device, conversation, mid); `digest` is that of its payload and the same in each attempt."""
+    """One attempt. A message is (device, conversation, mid); `digest` is that of its payload and the same in each attempt.
+
+    `expires_in`: seconds; 0: it does not expire.
+    """
 
     call: str
     user: str
@@ -120,6 +123,7 @@ class SendInvoked(Event, frozen=True, kw_only=True, tag="send_invoked"):
     mid: str
     number: int
     digest: str
+    expires_in: int = 0
 
 
 class SendAnswered(Event, frozen=True, kw_only=True, tag="send_answered"):

@@ -11,7 +11,7 @@ from tests.faults.broken import NAMES
 from tests.faults.checker import Report, check
 from tests.faults.failpoints import matrix
 from tests.faults.figures import Figures, figures
-from tests.faults.installation import CASSANDRA3
+from tests.faults.installation import CASSANDRA, CASSANDRA3, POSTGRESQL
 from tests.faults.options import BUILDS, MATRIX, MODEL, NEMESIS, SIMULATION, SLEEPERS, SMOKE, Options
 from tests.faults.runs import Run
 from tests.faults.stage import RUNS, Order
@@ -52,6 +52,12 @@ SMOKE_KINDS = (
     "connections cut",
 )
 TOGETHER = 0.25
+# The longest outage there is (`runs`).
+REHEARSALS = {
+    POSTGRESQL: "PostgreSQL away",
+    CASSANDRA: "Cassandra away",
+    CASSANDRA3: "two Cassandra nodes away",
+}
 # Longer than any claim or lease lasts; and as long as a machine may sleep.
 SHORT_SLEEP, LONG_SLEEP = 20.0, 120.0
 # Most are caught within a few dozen.
@@ -169,7 +175,7 @@ def nemesis_order(asked: Options) -> Order:
         workers=3 if asked.full else 2,
         finishers=2 if asked.full else 1,
         kinds=asked.faults,
-        rehearsal="two Cassandra nodes away" if asked.layout == CASSANDRA3 else "Cassandra away",
+        rehearsal=REHEARSALS[asked.layout],
         together=TOGETHER if asked.full else 0.0,
         warm_up=LONG_WARM_UP if asked.full else WARM_UP,
         calm=LONG_CALM if asked.full else CALM,

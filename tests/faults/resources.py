@@ -16,7 +16,7 @@ SAMPLE_PAUSE_SECONDS = 1.0
 
 
 def measure(installation: Installation, writer: Writer, phase: Phase) -> dict[str, float]:
-    """Write the medians of a few seconds; memory (bytes) and descriptors of each worker, its clients' aside; connections of PostgreSQL."""
+    """Write the medians of a few seconds; memory (bytes) and descriptors of each worker and finisher, clients aside; connections of PostgreSQL."""
     samples = [_sample(installation) for _ in range(SAMPLES) if _pause()]
     found = {name: _median([sample[name] for sample in samples]) for name in samples[0]}
     for name, value in found.items():
@@ -33,7 +33,7 @@ def _pause() -> bool:
 
 def _sample(installation: Installation) -> dict[str, float]:
     found: dict[str, float] = {}
-    for worker in installation.workers:
+    for worker in [*installation.workers, *installation.finishers]:
         process = psutil.Process(worker.pid)
         found[f"{worker.name} rss"] = float(process.memory_info().rss)
         found[f"{worker.name} descriptors"] = float(process.num_fds() - _clients(process, installation.port))

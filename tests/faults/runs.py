@@ -121,10 +121,11 @@ def each_once(stage: Stage) -> list[Done]:
 
 
 def _rehearsed(stage: Stage) -> list[Done]:
-    """The order's rehearsal, where the installation has what it needs."""
+    """The order's rehearsal; of a kind that this installation cannot have it is an error."""
+    if not stage.order.rehearsal:
+        return []
     attacker = _attacker(stage, (stage.order.rehearsal,), series="rehearsal ")
-    for fault in [fault for fault in stage.faults if fault.kind == stage.order.rehearsal][:1]:
-        attacker.inflict([fault])
+    attacker.inflict([next(fault for fault in stage.faults if fault.kind == stage.order.rehearsal)])
     return attacker.done
 
 

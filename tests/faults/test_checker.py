@@ -503,12 +503,13 @@ def test_hung_is_a_send_without_an_answer_in_time_unless_the_server_was_stopped(
 
     assert slow(Told(), 3).judged().verdicts == set()
     assert slow(Told(), 9).judged().verdicts == {Verdict.HUNG}
-    stopped = slow(Told(), 9)
-    invoked = stopped.all(SendInvoked)[0]
-    place = stopped.events.index(invoked) + 1
-    stop = FaultOn(at=invoked.at, fault="f", kind="stop", target="web-1", freezes=True)
-    stopped.events[place:place] = [stop, FaultOff(at=invoked.at, fault="f")]
-    assert stopped.judged().verdicts == set()
+    for seconds, verdicts in ((2, {Verdict.HUNG}), (5, set())):
+        stopped = slow(Told(), 9)
+        invoked = stopped.all(SendInvoked)[0]
+        place = stopped.events.index(invoked) + 1
+        stop = FaultOn(at=invoked.at, fault="f", kind="stop", target="web-1", freezes=True)
+        stopped.events[place:place] = [stop, FaultOff(at=invoked.at + seconds, fault="f")]
+        assert stopped.judged().verdicts == verdicts
 
 
 def test_hung_is_a_call_that_never_ends(story: Told) -> None:
@@ -588,6 +589,19 @@ def test_unrecovered_is_a_send_that_fails_a_minute_after_the_fault(
     assert report.figures.worst_recovery == pytest.approx(seconds, abs=1)
 
 
+def test_unrecovered_is_also_where_nothing_is_answered_at_all(story: Told) -> None:
+    story.told_faults()
+    for _ in range(3):
+        story.wait(35)
+        story.send("phone", story.friends, "unknown")
+    story.finish()
+    for answer in story.all(SendAnswered, lambda event: event.outcome == "unknown"):
+        story.drop(answer)
+    report = story.judged()
+    assert Verdict.UNRECOVERED in report.verdicts
+    assert report.figures.worst_recovery == pytest.approx(105, abs=2)
+
+
 @pytest.mark.parametrize(
     ("what", "before", "after", "verdicts"),
     [
@@ -634,6 +648,15 @@ def test_receipt_of_a_stranger_or_told_to_one(story: Told) -> None:
         assert judge(replace(event, **change) if event is receipt else event for event in story.events).verdicts == {
             Verdict.RECEIPT
         }
+
+
+def test_receipt_told_twice_on_one_socket(story: Told) -> None:
+    story.say()
+    story.finish()
+    [receipt] = story.all(ReceiptHeard)
+    once_more = [replace(receipt, at=receipt.at + 1), replace(receipt, at=receipt.at + 1, socket="alice, come back")]
+    for again, verdicts in zip(once_more, ({Verdict.RECEIPT}, set()), strict=True):
+        assert judge([*story.events, again]).verdicts == verdicts
 
 
 def test_receipt_of_reading_what_was_not_read(story: Told) -> None:
@@ -689,6 +712,46 @@ def _read_later(story: Told, *, seconds: float) -> Set[Verdict]:
     found = story.judged().verdicts
     story.events, story.now = events, now
     return found
+
+
+@pytest.mark.parametrize(("expires_in", "verdicts"), [(20, set()), (0, {Verdict.LOST, Verdict.GAP})])
+def test_what_expires_need_not_come(story: Told, expires_in: int, verdicts: set[Verdict]) -> None:
+    _say_expiring(story, expires_in, seconds=30)
+    story.say()
+    story.finish()
+    gone = story.received("bob", 2).message_id
+    for event in story.all(EnvelopeReceived | Acked | Shown | ReceiptHeard):  # type: ignore[arg-type]
+        is_bobs = "bob" in (event.device, getattr(event, "by_device", ""))
+        if is_bobs and gone in (getattr(event, "message_id", ""), *getattr(event, "message_ids", ())):
+            story.drop(event)
+    assert story.judged().verdicts == verdicts
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "seconds", "kind", "verdicts"),
+    [
+        (20, 100, "kill", {Verdict.RESURRECTED}),
+        (20, 60, "kill", set()),
+        (0, 100, "kill", set()),
+        (20, 100, "clock an hour behind", set()),
+    ],
+)
+def test_resurrected_is_what_comes_after_it_has_expired(
+    story: Told, expires_in: int, seconds: float, kind: str, verdicts: set[Verdict]
+) -> None:
+    story.tell(lambda at: FaultOn(at=at, fault="f", kind=kind, target="web-1", in_flight=1))
+    _say_expiring(story, expires_in, seconds=seconds)
+    story.tell(lambda at: FaultOff(at=at, fault="f"))
+    story.finish()
+    assert story.judged().verdicts == verdicts
+
+
+def _say_expiring(story: Told, expires_in: int, *, seconds: float) -> None:
+    """While Bob is away for so long."""
+    story.disconnect("bob")
+    story.say()
+    story.change(story.all(SendInvoked)[-1], expires_in=expires_in)
+    story.wait(seconds)
 
 
 @pytest.mark.parametrize(("rows", "verdicts"), [(0, set()), (1, {Verdict.RESURRECTED})])

@@ -25,5 +25,8 @@ def judge(facts: Facts) -> Iterator[Violation]:
 
 
 def _was_frozen(freezes: list[Fault], since: float, until: float) -> bool:
-    """A client ends a call itself sooner or later: one that has no end is never excused."""
-    return until != NEVER and any(fault.on.at < until and fault.off_at > since - ANSWER_SECONDS for fault in freezes)
+    """Whether a server was stopped while the call was open; from when that ends it has as long as any other. A client ends a call itself sooner or later:
+    one that has no end is never excused.
+    """
+    met = (fault for fault in freezes if fault.on.at < until and fault.off_at > since)
+    return until != NEVER and any(until - fault.off_at <= ANSWER_SECONDS for fault in met)

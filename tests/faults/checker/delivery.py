@@ -57,19 +57,24 @@ def _one_view(
 
 
 def _required(conversation: Conversation, device_id: str, device: Device, own: list[Range], facts: Facts) -> list[int]:
-    """What the device has to show, since it was installed last. Of its own messages, those whose answer it got."""
+    """What the device has to show, since it was installed last. Of its own messages, those whose answer it got.
+
+    A message that expires is required of no device: it may have expired before it came.
+    """
     found, first = [], conversation.after(device.reinstalled_at)
     for one in own:
         for seq in range(max(one.first, first), one.last + 1):
             entry = conversation.entries.get(seq)
-            if entry is not None and (entry.sender_device != device_id or _was_told(entry, conversation, facts)):
+            if entry is not None and _is_required(entry, conversation, device_id, facts):
                 found.append(seq)
     return found
 
 
-def _was_told(entry: Entry, conversation: Conversation, facts: Facts) -> bool:
+def _is_required(entry: Entry, conversation: Conversation, device_id: str, facts: Facts) -> bool:
     message = facts.logs.messages.get((entry.sender_device, conversation.id, entry.mid))
-    return message is not None and message.is_sent
+    if message is not None and message.expires_in:
+        return False
+    return entry.sender_device != device_id or (message is not None and message.is_sent)
 
 
 def _missing(

@@ -39,6 +39,7 @@ class Message(msgspec.Struct):
     number: int
     digest: str
     invoked_at: float
+    expires_in: int = 0
     open_calls: int = 0
     answered_at: float = NEVER
     seq: int = 0
@@ -64,7 +65,7 @@ class Logs:
         self._calls[event.call] = key
         message = self.messages.get(key)
         if message is None:
-            message = self.messages[key] = Message(event.user, event.number, event.digest, event.at)
+            message = self.messages[key] = Message(event.user, event.number, event.digest, event.at, event.expires_in)
         elif (message.number, message.digest) != (event.number, event.digest):
             self._contradict(f"{name(key)} was sent with another number or digest: the client's fault", event.at)
         message.open_calls += 1

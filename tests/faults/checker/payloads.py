@@ -1,9 +1,11 @@
-"""I7: what arrives is what was sent, by whom it says, and for this device (**mixed**). Ciphertexts end with their ack (**resurrected**)."""
+"""I7: what arrives is what was sent, by whom it says, and for this device (**mixed**). Ciphertexts end with their ack, and when they expire
+(**resurrected**)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.faults import history as h
+from tests.faults.checker.log import NEVER, Key
 from tests.faults.checker.verdicts import Verdict, Violation
 
 if TYPE_CHECKING:
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
 # left begins to count when all is well.
 ACK_SECONDS = 10.0
 RECOVERY_SECONDS = 60.0
+# What was sent just before it expired may be under way, as long as a socket lives that nobody reads.
+LAST_COPY_SECONDS = 65.0
+# Some of so many must come.
+MANY = 20
 
 Claim = tuple[str, str, str, str, str]
 """What a payload claims of a message: device and mid of the sender, conversation, digest, user of the sender."""
@@ -26,12 +32,15 @@ class Payloads:
         self._misaddressed: list[Violation] = []
         self._reads: list[tuple[h.HistoryRead, float]] = []
         self._acked_at: dict[str, dict[int, float]] = {}
+        self._last_seen: dict[Key, float] = {}
 
     def received(self, event: h.EnvelopeReceived) -> None:
         if event.kind != "message":
             return
         claim = (event.sender_device, event.mid, event.conversation, event.digest, event.sender_user)
         self._claims.setdefault(claim, (event.device, event.at))
+        if event.digest:
+            self._last_seen[event.sender_device, event.conversation, event.mid] = event.at
         if event.addressed and event.addressed != event.device:
             what = f"device {event.device} got what was meant for {event.addressed}: {event.conversation} {event.seq}"
             self._misaddressed.append(Violation(Verdict.MIXED, what, event.at))
@@ -62,14 +71,38 @@ class Payloads:
             if event.digest and event.at > _settled_at(acked_at, facts):
                 what = f"history gives device {event.device} the ciphertext it acknowledged: {event.conversation} {event.seq}"
                 yield Violation(Verdict.RESURRECTED, what, event.at)
+        yield from self._expired(facts)
         for search in facts.store:
             if search.with_content:
                 what = f"{search.with_content} of {search.acknowledged} acknowledged rows still have their ciphertext"
                 yield Violation(Verdict.RESURRECTED, what, search.at)
 
+    def _expired(self, facts: "Facts") -> Iterator[Violation]:
+        """A server whose clock is wrong, or that is stopped, does not know what has expired. That such messages come at all is asked, too."""
+        blind = [fault for fault in facts.faults.values() if fault.on.freezes or "clock" in fault.on.kind]
+        ends = dict(_ends(facts))
+        for key in self._last_seen.keys() & ends.keys():
+            seen_at, end = self._last_seen[key], ends[key]
+            if seen_at > end + LAST_COPY_SECONDS and not any(
+                fault.on.at < seen_at and fault.well_at > end for fault in blind
+            ):
+                what = f"message {key[2]} of device {key[0]} came {seen_at - end:.0f} s after it had expired"
+                yield Violation(Verdict.RESURRECTED, what, seen_at)
+        if len(ends) >= MANY and not self._last_seen.keys() & ends.keys():
+            yield Violation(Verdict.LOST, f"of {len(ends)} messages that expire none has come to anybody")
+
     def reads(self) -> Iterator[h.HistoryRead]:
         for event, _ in self._reads:
             yield event
+
+
+def _ends(facts: "Facts") -> Iterator[tuple[Key, float]]:
+    """By when each message that expires, and is committed, has expired at the latest."""
+    for conversation, _, entry in facts.logs.entries():
+        key = (entry.sender_device, conversation, entry.mid)
+        message = facts.logs.messages.get(key)
+        if message is not None and message.expires_in and entry.seen_at != NEVER:
+            yield key, entry.seen_at + message.expires_in
 
 
 def _settled_at(acked_at: float, facts: "Facts") -> float:

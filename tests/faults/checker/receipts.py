@@ -1,4 +1,4 @@
-"""I11: receipts come from recipients who did what they say, and marks never go back (**receipt**)."""
+"""I11: receipts come from recipients who did what they say, once to each socket, and marks never go back (**receipt**)."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ class Receipts:
         self._read_to: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._heard_read: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._heard: list[h.ReceiptHeard] = []
+        self._delivered: set[tuple[str, str, str]] = set()
         self._violations: list[Violation] = []
         self.count = 0
 
@@ -36,6 +37,10 @@ class Receipts:
         if event.what == "delivered":
             if int(event.message_id) not in self._acked[event.by_device]:
                 self._note(event, f"device {event.by_device} has not acknowledged it")
+            told = event.socket, event.message_id, event.by_device
+            if told in self._delivered:
+                self._note(event, f"told again on one socket, for device {event.by_device}")
+            self._delivered.add(told)
             return
         key = event.conversation, event.by_user
         if event.seq > self._read_to[key]:

@@ -47,15 +47,19 @@ def _lag(facts: Facts) -> Iterator[Violation]:
 
 
 def recoveries(facts: Facts) -> Iterator[tuple[Fault, float]]:
-    """Of each fault, how long after its end sends were still refused for it, or none had gone through yet; until a later fault explains it."""
-    sends = [call for call in facts.calls if call.what == "send" and call.at != NEVER]
+    """Of each fault, how long after its end sends were still refused for it, or none had gone through yet; until a later fault explains it.
+
+    Where none goes through at all, it is at least as long as somebody tried.
+    """
+    sends = [call for call in facts.calls if call.what == "send"]
+    tried = sorted(call.invoked_at for call in sends)
     refused = sorted(call.at for call in sends if call.code == UNAVAILABLE)
     committed = sorted(call.at for call in sends if call.outcome == "ok")
     faults = sorted((fault for fault in facts.faults.values() if fault.off_at != NEVER), key=lambda fault: fault.off_at)
     for fault in faults:
         later = (other.on.at for other in faults if other.off_at > fault.off_at)
         window = fault.off_at, min(later, default=NEVER)
-        last, first = _between(refused, window)[-1:], _between(committed, window)[:1]
+        last, first = _between(refused, window)[-1:], _between(committed, window)[:1] or _between(tried, window)[-1:]
         yield fault, max((at - fault.off_at for at in last + first), default=0.0)
 
 

@@ -10,6 +10,7 @@ import httpx
 from tests.acceptance.house import Resident
 from tests.cast import Answer
 from tests.faults.nemesis.prober import Visited
+from tests.vouching import signature_of
 
 GIVE_UP_SECONDS = 60.0
 PAUSE_SECONDS = 0.3
@@ -41,6 +42,8 @@ class Errands:
             "registered": self._sign_up,
             "refreshed": self._refresh,
             "prekeys_taken": self._take_prekeys,
+            "link_approved": self._link_and_unlink,
+            "unlinked": self._link_and_unlink,
             "membership_changed": self._add_and_remove,
         }
         if point in errands:
@@ -84,6 +87,32 @@ class Errands:
                 if key is not None and key["key_id"] in self._keys:
                     self.broken.append("a one-time prekey was handed out twice")
                 self._keys.add(key["key_id"] if key is not None else None)
+
+    def _link_and_unlink(self) -> None:
+        """A device is let in once and leaves for good, however often that is asked for."""
+        laptop = Resident(
+            phone_number=self.alice.phone_number, name="Alice's laptop", http=self.house.client(), house=self.house
+        )
+        opened = self._until_answered(lambda: self.alice.http.post("devices/link", {}))
+        claim = {"link_token": opened.body["link_token"], "device": laptop.device_input(3)}
+        claimed = self._until_answered(lambda: laptop.http.post("devices/link/claim", claim))
+        approval = {"link_id": claimed.body["link_id"], "signature": signature_of(self.alice, laptop)}
+        approved = self._until_answered(lambda: self.alice.http.post("devices/link/approve", approval))
+        if not self._expect(approved, 200, "an approval whose answer was lost cannot be repeated"):
+            return
+        path, header = f"devices/link/{approval['link_id']}", f"Link {claimed.body['claim_secret']}"
+        fetched = self._until_answered(lambda: laptop.http.send_raw("GET", path, "", Authorization=header))
+        if self._expect(fetched, 200, "a device that was let in is not told"):
+            laptop.signed_in(fetched.body["registration"])
+            self._expect_listed(laptop, 1)
+            self._until_answered(lambda: self.alice.http.delete(f"devices/{laptop.device_id}"))
+            self._expect_listed(laptop, 0)
+
+    def _expect_listed(self, device: Resident, times: int) -> None:
+        listed = self._until_answered(lambda: self.alice.http.get("devices"))
+        found = sum(one["device_uuid"] == device.device_uuid for one in listed.body.get("items", []))
+        if found != times:
+            self.broken.append(f"a device is listed {found} times and not {times}")
 
     def _add_and_remove(self) -> None:
         """A change of members happens once, however often it is asked for."""

@@ -25,6 +25,8 @@ POINTS = {
     "refreshed": "tokens are rotated, nobody is answered",
     "prekeys_taken": "prekeys are out of their pools, nobody is answered",
     "registered": "a device is registered, nobody is answered",
+    "link_approved": "a device is let in by another one, nobody is answered",
+    "unlinked": "a device is unlinked, nobody is answered",
     "membership_changed": "a change of members is committed, nobody is told or answered",
 }
 Failure = Callable[[], Exception]
@@ -145,7 +147,7 @@ def _requests(failpoints: Failpoints) -> None:
     from accounts import otp  # noqa: PLC0415
     from accounts.wire.refusals import StorageUnavailable  # noqa: PLC0415
     from conversations import changes  # noqa: PLC0415
-    from devices import bundles, registration, tokens  # noqa: PLC0415
+    from devices import bundles, linking, registration, tokens, unlinking  # noqa: PLC0415
 
     wrap(otp, "verify_code", "session_id code", _after(failpoints, "code_verified", StorageUnavailable))
     wrap(tokens, "refresh", "refresh_token", _after(failpoints, "refreshed", StorageUnavailable))
@@ -156,6 +158,8 @@ def _requests(failpoints: Failpoints) -> None:
         "registration_token new pin unlink_device_id",
         _after(failpoints, "registered", StorageUnavailable),
     )
+    wrap(linking, "approve", "caller link_id signature", _after(failpoints, "link_approved", StorageUnavailable))
+    wrap(unlinking, "unlink", "caller device_id pin", _after(failpoints, "unlinked", StorageUnavailable))
     wrap(changes, "announce", "entries", _before(failpoints, "membership_changed", StorageUnavailable))
 
 

@@ -41,6 +41,7 @@ UNLIMITED = (
         "BUNDLES_PER_TARGET_HOUR",
         "CONVERSATIONS_PER_HOUR",
         "ADDS_PER_HOUR",
+        "LINKS_PER_HOUR",
     ),
     *("LOOKUPS_PER_15_MIN", "HTTP_PER_MIN"),
 )

@@ -42,6 +42,7 @@ class Outgoing:
     digest: str
     wanted_at: float
     over_http: bool = False
+    expires_in: int = 0
     call: str = ""
     tried_at: float = 0.0
     tries: int = 0
@@ -158,6 +159,7 @@ class Chain:
             mid=item.mid,
             number=item.number,
             digest=item.digest,
+            expires_in=item.expires_in,
         )
         if not self.door.post(self.conversation, item):
             item.call = ""

@@ -197,13 +197,14 @@ def has_content(envelope: Frame) -> bool:
 
 def _verdict(item: Frame, lane: Lane) -> Verdict:
     """As the reference client's inbox has it: a committed but emptied seq is waited for, though not for ever."""
+    envelope: Frame | None = item.get("envelope")
+    emptied = envelope is not None and not has_content(envelope)
+    if emptied and envelope is not None and envelope.get("deleted"):
+        return Verdict.NOT_FOR_YOU
     if item["state"] in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item["state"])
-    envelope: Frame | None = item.get("envelope")
-    if envelope is None or has_content(envelope):
+    if not emptied:
         return Verdict.COMMITTED
-    if envelope.get("deleted"):
-        return Verdict.NOT_FOR_YOU
     return Verdict.UNAVAILABLE if lane.asked_enough else Verdict.COMMITTED
 
 

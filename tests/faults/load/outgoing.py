@@ -55,7 +55,8 @@ class Posting:
         digest = payload.digest_of(self._scene.mark, device.device_id, conversation, mid, number)
         over_http = self._scene.rng.random() < self._scene.plan.http_share
         self._scene.figures.wanted(mid, now)
-        chain.want(Outgoing(mid, number, digest, now, over_http=over_http), now)
+        expires_in = self._scene.plan.expires_in if self._is_every_nth(number, self._scene.plan.expiring_every) else 0
+        chain.want(Outgoing(mid, number, digest, now, over_http=over_http, expires_in=expires_in), now)
         return True
 
     def post(self, conversation: str, item: Outgoing) -> bool:
@@ -87,16 +88,17 @@ class Posting:
 
         roster = self._device.roster.of(conversation)
         copies: list[Json] = [{"device_id": one, "registration_id": installed} for one, installed in roster.items()]
-        fields = {"client_message_id": item.mid, "kind": "message", "messages": copies}
-        if self._is_shared(item):
+        fields: Json = {"client_message_id": item.mid, "kind": "message", "messages": copies}
+        if item.expires_in:
+            fields["expires_in"] = item.expires_in
+        if self._is_every_nth(item.number, self._scene.plan.shared_every):
             return fields | {"shared": content(payload.EVERYBODY)}
         for copy in copies:
             copy["ciphertext"] = content(copy["device_id"])
         return fields
 
-    def _is_shared(self, item: Outgoing) -> bool:
-        every = self._scene.plan.shared_every
-        return bool(every) and item.number % every == 0
+    def _is_every_nth(self, number: int, every: int) -> bool:
+        return bool(every) and number % every == 0
 
     def _begin_over_http(self, conversation: str, item: Outgoing) -> bool:
         """Not without a token: the time to get one is no part of the attempt."""

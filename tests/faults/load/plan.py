@@ -30,6 +30,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     http_share: float = 0.03
     # Every so manieth message of a device in a conversation has one content for everybody instead of a ciphertext for each.
     shared_every: int = 5
+    # Every so manieth expires, after so many seconds: before a guest who is away comes back.
+    expiring_every: int = 9
+    expires_in: int = 20
     size: int = 200
     give_up: float = 180.0
     # Longer than what is promised, so that a late answer is seen as late and not as none.

@@ -10,6 +10,8 @@ import msgspec
 
 from tests.faults.history import AnyEvent, HttpAnswered
 
+# Documented, and never right.
+INTERNAL_ERROR = 500
 ANY_FAULT = 500
 REFUSED = 400
 # What is cut off while the library closes a connection is never closed.
@@ -77,7 +79,7 @@ class Web:
         return answer
 
     def _note(self, method: str, path: str, answer: Answer) -> None:
-        is_documented = answer.status < REFUSED or _is_refusal(answer.body)
+        is_documented = answer.status < REFUSED or (_is_refusal(answer.body) and answer.status != INTERNAL_ERROR)
         if answer.status >= ANY_FAULT or not is_documented:
             route = f"{method} {path.partition('/')[0]}"
             self._record(HttpAnswered(route=route, status=answer.status, documented=is_documented, code=answer.code))
