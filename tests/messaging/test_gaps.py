@@ -111,7 +111,7 @@ async def test_a_message_the_device_cannot_get_past_is_skipped_after_five_socket
         assert told(again.sent) == [(1, 1, 1)]
         assert [envelope.seq for envelope in again.sent if envelope.system is None] == [2, 3]
         await again.acknowledge(1, 2, 3)
-        while not await GapRow.objects.filter(device_id=mailbox.device_id, told=True).aexists():
+        while not await GapRow.objects.filter(device_id=mailbox.device_id, told=True).aexists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     last = Device(mailbox, store)
     async with last.connected():
