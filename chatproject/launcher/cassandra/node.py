@@ -27,7 +27,7 @@ class Profile:
     settings: str = ""
 
 
-# A read that scans tombstones fails here, which proves that our reads never do.
+# A read that scans tombstones fails here, which proves that ours scan none but those of expired messages, and can do with little of these.
 TEST = Profile(
     ("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=256m"),
     "tombstone_warn_threshold: 50\ntombstone_failure_threshold: 200\n",
