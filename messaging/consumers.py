@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 AUTHENTICATE_SECONDS = 5.0
 BAD_FRAMES = 3
 CHECK_SECONDS = 30.0
+# When PostgreSQL gave no answer.
+CHECK_AGAIN_SECONDS = 10.0
 
 
 class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -254,13 +256,16 @@ class DeviceConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _check_session(self, session: Session) -> None:
         """Close the socket of a device that is revoked or connected elsewhere, also when no hint said so; ask for the prekeys of a new era."""
+        pause = CHECK_SECONDS
         while True:
-            await is_set_within(self._is_doubtful, about(CHECK_SECONDS))
+            await is_set_within(self._is_doubtful, about(pause))
             self._is_doubtful.clear()
             try:
                 standing = await sessions.standing(session)
             except StorageUnavailable:
+                pause = CHECK_AGAIN_SECONDS
                 continue
+            pause = CHECK_SECONDS
             if standing.closing_code is not None:
                 self._leave(standing.closing_code)
             elif standing.wants_prekeys:

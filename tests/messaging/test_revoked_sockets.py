@@ -9,9 +9,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
+from accounts.wire.refusals import StorageUnavailable
 from devices import unlinking
 from messaging import consumers, hints, receivers, sessions
 from messaging.envelopes import Close
+from messaging.sessions import Session, Standing
 from tests.cast import Installation
 from tests.messaging.conftest import Connect
 
@@ -108,3 +110,21 @@ async def test_a_revoked_socket_closes_also_when_nobody_can_say_who_else_is_to_b
         await sync_to_async(unlinking.revoke_device)(int(alice_phone.device_id))
         assert await phone.closed() == 4401
         assert (await laptop.ask({"type": "ping"}))["type"] == "pong"
+
+
+async def test_who_could_not_be_looked_up_is_looked_up_again_soon(
+    connect: Connect, silence: None, alice_phone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL was away at the moment of the check, and the hint was lost with it."""
+    standing = sessions.standing
+    monkeypatch.setattr(consumers, "CHECK_AGAIN_SECONDS", 0.1)
+
+    async def away_once(session: Session) -> Standing:
+        monkeypatch.setattr(consumers, "CHECK_SECONDS", 60.0)
+        monkeypatch.setattr(sessions, "standing", standing)
+        raise StorageUnavailable
+
+    monkeypatch.setattr(sessions, "standing", away_once)
+    async with connect(alice_phone) as alice:
+        await sync_to_async(log_out)(alice_phone)
+        assert await alice.closed() == 4401

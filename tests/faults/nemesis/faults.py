@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -168,13 +169,22 @@ def _postgresql(installation: Installation) -> Iterator[Fault]:
 
 def _backends(server: Handle) -> list[psutil.Process]:
     """Those that serve clients, busy ones first: their title says what they do."""
-    serving = [process for process in server.processes()[1:] if "waypost" in " ".join(process.cmdline())]
-    return sorted(serving, key=lambda process: "idle" in " ".join(process.cmdline()))
+    titles = {process: _title(process) for process in server.processes()[1:]}
+    serving = [process for process, title in titles.items() if "waypost" in title]
+    return sorted(serving, key=lambda process: "idle" in titles[process])
+
+
+def _title(process: psutil.Process) -> str:
+    """What it does; nothing, if it has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _kill_backend(server: Handle) -> None:
     for backend in _backends(server)[:1]:
-        backend.kill()
+        with suppress(psutil.NoSuchProcess):
+            backend.kill()
 
 
 class _OneBackend:
