@@ -196,8 +196,9 @@ class _OneBackend:
 
     def suspend(self) -> None:
         for backend in _backends(self._server)[:1]:
-            backend.suspend()
-            self._process = backend
+            with suppress(psutil.NoSuchProcess):
+                backend.suspend()
+                self._process = backend
 
     def resume(self) -> None:
         if self._process is not None and self._process.is_running():
