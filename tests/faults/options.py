@@ -12,7 +12,7 @@ SLEEPERS, NEMESIS, BUILDS = "sleepers", "nemesis", "builds"
 PARTS = (MODEL, SIMULATION, MATRIX, SLEEPERS, NEMESIS, BUILDS)
 # A minute for the test suite. Its figures are not kept.
 SMOKE = "smoke"
-SHORT_MINUTES, FULL_MINUTES = 3.0, 30.0
+SHORT_MINUTES, FULL_MINUTES = 1.5, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
