@@ -211,7 +211,8 @@ class CassandraStore:
             self._keyspace.bound("KEEP", (*key, *history_values(entry), or_unset(lasting), written)),
             256 + len(lasting or b""),
         )
-        if entry.shared is not None and entry.expires_ms is not None and entry.expires_ms * 1000 > now_us:
+        # Where this process's clock is ahead it has not expired for others, and a mailbox row without its content would be lost.
+        if entry.shared is not None and entry.expires_ms is not None:
             ttl = integer(seconds_until(entry.expires_ms, now_us, CONTENT_LIVES_LONGER))
             yield Row(
                 self._keyspace.bound("KEEP_CONTENT_FOR_A_WHILE", (written, ttl, entry.shared, *key)),

@@ -122,6 +122,16 @@ async def test_shared_content_outlives_the_mailbox_row_that_needs_it(store: Mess
     assert content >= row + 3590
 
 
+@pytest.mark.parametrize("ahead_ms", [5 * MINUTE, 60 * MINUTE])
+async def test_what_expires_has_its_shared_content_whatever_the_clock_of_the_worker_says(
+    store_of_a_worker: OpenStore, chat: Chat, ahead_ms: int
+) -> None:
+    message = chat.entry(shared=b"for all", expires_ms=chat.now + 30_000)
+    await (await store_of_a_worker(ahead_ms)).deposit([message])
+    page = await (await store_of_a_worker(0)).pending(chat.phone, since=Cursor(0, bucket_of(chat.now)), now_ms=chat.now)
+    assert ([envelope.shared for envelope in page.envelopes], page.unreadable) == ([b"for all"], ())
+
+
 async def test_a_row_that_is_written_late_or_again_ends_when_it_was_to_end(
     store_of_a_worker: OpenStore, chat: Chat
 ) -> None:
