@@ -44,10 +44,9 @@ async def test_a_statement_that_takes_too_long_is_a_store_that_is_not_available(
 async def test_however_many_look_at_once_who_decides_finds_a_free_connection() -> None:
     looking = [asyncio.create_task(_look(1.0)) for _ in range(40)]
     await asyncio.sleep(0.2)
-    began = asyncio.get_running_loop().time()
     async with postgresql.deciding() as conn:
         await conn.execute("SELECT 1")
-    assert asyncio.get_running_loop().time() - began < 0.5
+    assert not any(look.done() for look in looking), "who decides waited for one that looks"
     ends = Counter(type(end) for end in await asyncio.gather(*looking, return_exceptions=True))
     assert ends[StorageUnavailable] > 0, "who waits too long for a turn is told so"
     assert ends.keys() == {StorageUnavailable, type(None)}

@@ -32,7 +32,7 @@ from tests.messaging.store.people import Chat, seqs
 pytestmark = pytest.mark.cassandra
 
 # What waits longer than the node has patience is answered astray.
-PATIENCE, STOPPED_SECONDS, PAUSE_SECONDS, MOST_STOPS = "100ms", 0.4, 0.8, 20
+PATIENCE, STOPPED_SECONDS, PAUSE_SECONDS, MOST_STOPS = "400ms", 1.0, 0.8, 20
 ENOUGH_ASTRAY = 50
 KEYS, READERS, TRIES = 40, 300, 10
 
@@ -64,10 +64,8 @@ def astray(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 @contextmanager
 def connected(node: CassandraNode) -> Iterator[Any]:
     """A session as the store has it, and a table."""
-    config = {"port": 9042, "dc": "dc1", "user": "", "password": ""}
-    cluster = Cluster([node.address], **cluster_options(config))
+    session = _sooner_or_later(partial(_connect, node))
     try:
-        session = _sooner_or_later(cluster.connect)
         replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
         for statement in (
             f"CREATE KEYSPACE IF NOT EXISTS k WITH replication = {replication}",
@@ -76,7 +74,17 @@ def connected(node: CassandraNode) -> Iterator[Any]:
             _sooner_or_later(partial(session.execute, statement, timeout=10))
         yield session
     finally:
+        session.cluster.shutdown()
+
+
+def _connect(node: CassandraNode) -> Any:
+    """Each try has a cluster of its own: one that could not connect is shut down for good."""
+    cluster = Cluster([node.address], **cluster_options({"port": 9042, "dc": "dc1", "user": "", "password": ""}))
+    try:
+        return cluster.connect()
+    except BaseException:
         cluster.shutdown()
+        raise
 
 
 def _sooner_or_later(work: Callable[[], Any]) -> Any:
@@ -84,6 +92,7 @@ def _sooner_or_later(work: Callable[[], Any]) -> Any:
     for _ in range(TRIES):
         with suppress(DriverException, NoHostAvailable):
             return work()
+        time.sleep(PAUSE_SECONDS)
     return work()
 
 
