@@ -26,8 +26,10 @@ from messaging.store.slices import Slice
 
 HISTORY_BUCKET = 1024
 DELETION_RANK = 4
-# Shared content outlives the mailbox rows that need it, whatever the clocks of workers and nodes say.
-CONTENT_LIVES_LONGER = 3600
+# What is left of a life is counted by this process's clock, and one that is ahead must not end what others still have to read. A mailbox row therefore
+# lives longer than it is shown, and shared content longer than the mailbox rows that need it.
+ROW_LIVES_LONGER = 3600
+CONTENT_LIVES_LONGER = 2 * ROW_LIVES_LONGER
 # ScyllaDB's bound for the values of one IN.
 IN_VALUES = 100
 # A call that has asked this often, or for so long, returns, whatever it found, and lets its caller go on. A first drain, of all that is retained, asks
@@ -86,8 +88,10 @@ class CassandraStore:
     ) -> Page:
         async with deadline():
             part = self._beginning(since, now_ms) if page is None else Slice.of(page)
-            last, opened, turns = bucket_of(now_ms) + 1, parcels.Opened([], []), _Turns()
-            while part.bucket <= last and len(opened.found) < limit and turns.has_another():
+            last, opened = bucket_of(now_ms) + 1, parcels.Opened([], [])
+            for _ in _turns():
+                if part.bucket > last or len(opened.found) >= limit:
+                    break
                 rows = await self._read(mailbox, part, limit - len(opened.found))
                 if rows is None:
                     # The page ends here: what is narrower gets two seconds of its own.
@@ -211,7 +215,7 @@ class CassandraStore:
             self._keyspace.bound("KEEP", (*key, *history_values(entry), or_unset(lasting), written)),
             256 + len(lasting or b""),
         )
-        # Where this process's clock is ahead it has not expired for others, and a mailbox row without its content would be lost.
+        # Also where it has expired by this process's clock: a mailbox row without its content would be lost for others.
         if entry.shared is not None and entry.expires_ms is not None:
             ttl = integer(seconds_until(entry.expires_ms, now_us, CONTENT_LIVES_LONGER))
             yield Row(
@@ -229,7 +233,7 @@ class CassandraStore:
                 entry.conversation_id.bytes,
                 bigint(entry.seq),
             )
-            ttl = integer(seconds_until(ends_ms(entry.kept_ms, entry.expires_ms), now_us))
+            ttl = integer(seconds_until(ends_ms(entry.kept_ms, entry.expires_ms), now_us, ROW_LIVES_LONGER))
             tail, bucket_value = (bigint(entry.kept_ms * 1000), ttl), integer(bucket)
             for to in entry.recipients:
                 parcel = parcels.pack(header, to)
@@ -323,24 +327,20 @@ class CassandraStore:
             await self._keyspace.write(name, values)
 
 
-class _Turns:
-    """The requests of one call: always a first one, and others as long as there is time for them."""
-
-    def __init__(self) -> None:
-        self._left = PENDING_REQUESTS
-        self._end = asyncio.get_running_loop().time() + PENDING_SECONDS
-
-    def has_another(self) -> bool:
-        self._left -= 1
-        is_first = self._left == PENDING_REQUESTS - 1
-        return is_first or (self._left >= 0 and asyncio.get_running_loop().time() < self._end)
-
-
 class _Deletion(NamedTuple):
     """When a row is emptied: the time of the write, and what is shown."""
 
     at_us: int
     deleted_ms: int
+
+
+def _turns() -> Iterator[None]:
+    """The requests of one call: a first one in any case, so that its caller comes on, and others as long as there is time for them."""
+    end = asyncio.get_running_loop().time() + PENDING_SECONDS
+    for _ in range(PENDING_REQUESTS):
+        yield
+        if asyncio.get_running_loop().time() >= end:
+            return
 
 
 def _is_alive(envelope: Envelope, now_ms: int) -> bool:

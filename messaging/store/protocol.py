@@ -75,9 +75,9 @@ class MessageStore(Protocol):
 
         Reads at least buckets since.low_bucket … bucket_of(now_ms) + 1; a store that has buckets begins with the oldest and keeps the order
         within each. `page` is the former page's `next_page`: whoever stops before the end goes on from there, because from `since` every
-        acknowledged row would be read again. A page may be empty and not the last. A row may come once more on the next page, none is left out. Content shared by all recipients is filled in; that of a
-        deleted message is not, and the envelope says `deleted`. A row that cannot be decoded, or whose shared content is lost, is named in the
-        page's `unreadable` instead; it stays.
+        acknowledged row would be read again. A page may be empty and not the last; a row may come once more on the next one, none is left out.
+        Content shared by all recipients is filled in; that of a deleted message is not, and the envelope says `deleted`. A row that cannot be
+        decoded, or whose shared content is lost, is named in the page's `unreadable` instead; it stays.
         """
 
     async def acknowledge(self, acks: Sequence[Ack]) -> None:
