@@ -118,8 +118,9 @@ class Runtime:
                 await self.relay.drain()
                 await self.acks.drain()
                 await self.delivered.drain()
-                await self.weights.write(everything=True)
                 await self.heart.stop()
+                # It may count a large mailbox, for which nothing else waits.
+                await self.weights.write(everything=True)
         await self.pusher.close()
         await self._probes.close()
         await self.online.close()

@@ -1,6 +1,7 @@
 """The batcher alone, over a scripted log: who rides with whom, who waits, and in what order."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
@@ -143,15 +144,15 @@ async def test_of_a_conversation_that_waits_for_its_turn_to_catch_up_one_transac
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr(group_commit, "MOST_CATCHING_UP", 0)
     monkeypatch.setattr(group_commit, "MOST_WAITING", 4)
-    running: list[int] = []
-    append = log.append
+    running, append = Counter[UUID](), log.append
 
     async def slowly(sends: Sequence[Send], *, waiting: bool = False) -> Committed:
-        running.append(sum(send.conversation_id == conversation for send in sends) > 0)
-        assert sum(running) <= 1, "two of them put back what they took in the wrong order"
+        there = {send.conversation_id: 1 for send in sends}
+        running.update(there)
+        assert running[conversation] <= 1, "two of them put back what they took in the wrong order"
         await asyncio.sleep(0.01)
         committed = await append(sends, waiting=waiting)
-        running.pop()
+        running.subtract(there)
         return committed
 
     commits._append = slowly
