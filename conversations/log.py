@@ -67,9 +67,10 @@ SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::uuid[], %s::uui
                      %s::bigint[], %s::bigint[], %s::text[])
 """
 WRITE_OUTBOX = """
-INSERT INTO conversations_outbox (conversation_id, seq, source, position, kept_ms, claimed_until, size, bundle)
-SELECT conversation_id, seq, source, position, kept_ms, clock_timestamp() + make_interval(secs => %s), length(bundle), bundle
-FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[]) AS n (conversation_id, seq, source, position, kept_ms, bundle)
+INSERT INTO conversations_outbox (conversation_id, seq, source, position, kept_ms, claimed_until, deletes_seq, size, bundle)
+SELECT conversation_id, seq, source, position, kept_ms, clock_timestamp() + make_interval(secs => %s), deletes_seq, length(bundle), bundle
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])
+     AS n (conversation_id, seq, source, position, kept_ms, deletes_seq, bundle)
 """
 MOVE_HEADS = """
 UPDATE conversations_conversation c
@@ -272,6 +273,7 @@ def _outbox_columns(written: Sequence[LogEntry], sources: dict[UUID, str]) -> li
         texts(sources[e.conversation_id] for e in written),
         bigints(e.position for e in written),
         bigints(e.kept_ms for e in written),
+        bigints(e.deletes_seq for e in written),
         byteas(bundles.encode(e) for e in written),
     ]
 

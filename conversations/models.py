@@ -154,7 +154,7 @@ class LostRange(models.Model):
 class OutboxRow(models.Model):
     """One committed entry that its message store does not have yet: the bundle, and until when somebody is at work on it.
 
-    `failures`: how often it could not be deposited for a reason of its own.
+    `failures`: how often it could not be deposited for a reason of its own. `deletes_seq`: the history row it empties, if it is a deletion.
     """
 
     pk = models.CompositePrimaryKey("conversation_id", "seq")
@@ -167,12 +167,16 @@ class OutboxRow(models.Model):
     size = models.IntegerField()
     bundle = models.BinaryField()
     failures = models.SmallIntegerField(default=0, db_default=0)
+    deletes_seq = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "conversations_outbox"
         indexes: ClassVar = [
             models.Index(fields=["source", "position"], name="outbox_position"),
             models.Index(fields=["position"], name="outbox_set_aside", condition=Q(failures__gt=0)),
+            models.Index(
+                fields=["conversation_id", "deletes_seq"], name="outbox_deletes", condition=Q(deletes_seq__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -90,6 +90,7 @@ WHERE before < %s ORDER BY position, seq, conversation_id
 OF_CONVERSATION = (
     "SELECT bundle FROM conversations_outbox WHERE conversation_id = %s AND seq BETWEEN %s AND %s ORDER BY seq"
 )
+DELETED = "SELECT deletes_seq FROM conversations_outbox WHERE conversation_id = %s AND deletes_seq BETWEEN %s AND %s"
 
 Key = tuple[UUID, int]
 
@@ -195,6 +196,11 @@ async def of_conversation(conversation_id: UUID, from_seq: int, to_seq: int) -> 
     """Undeposited entries of one conversation within a range of seqs, in order; those that can be read."""
     found = (_readable(row[0]) for row in await statements.rows(OF_CONVERSATION, [conversation_id, from_seq, to_seq]))
     return [entry for entry in found if entry is not None]
+
+
+async def deleted(conversation_id: UUID, from_seq: int, to_seq: int) -> set[int]:
+    """Seqs within a range that an undeposited entry empties, wherever that stands: their rows in the store are not emptied yet."""
+    return {row[0] for row in await statements.rows(DELETED, [conversation_id, from_seq, to_seq])}
 
 
 def _readable(bundle: bytes) -> LogEntry | None:

@@ -24,6 +24,7 @@ async def read(view: LogView, spans: Sequence[Span], store: MessageStore) -> Fou
 
     The outbox comes first: what leaves it while the store is read has been deposited before.
     """
+    deleted = {seq for span in spans for seq in await outbox.deleted(view.conversation_id, span.first, span.last)}
     waiting = [
         entry for span in spans for entry in await outbox.of_conversation(view.conversation_id, span.first, span.last)
     ]
@@ -33,9 +34,7 @@ async def read(view: LogView, spans: Sequence[Span], store: MessageStore) -> Fou
         kept, complete = await _kept(view, spans, store)
         # What is in both may be in its mailbox or not yet; a deletion is known to the store alone.
         found |= {envelope.seq: envelope for envelope in kept if envelope.deleted or envelope.seq not in found}
-    for entry in waiting:
-        if entry.deletes_seq in found:
-            found[entry.deletes_seq] = _emptied(found[entry.deletes_seq])
+    found |= {seq: _emptied(found[seq]) for seq in deleted & found.keys()}
     return Found(found, complete)
 
 

@@ -12,6 +12,7 @@ from accounts import postgresql
 from accounts.connections import Connections
 from messaging import runtime
 from messaging.models.sql import HistoryRow
+from messaging.store.protocol import StoreUnavailable
 from messaging.store.sql import SqlStore
 from tests.callers import Caller
 from tests.cast import JsonObject, b64
@@ -137,6 +138,29 @@ async def test_shared_content_is_for_all_and_a_deleted_message_is_empty(
         assert (deletion["deletes"], deleted["deleted"]) == (sent["message_id"], True)
         assert not {"ciphertext", "shared"} & deleted.keys()
         await deposited()
+
+
+async def test_a_deletion_that_is_not_deposited_yet_empties_its_target_on_every_page(
+    alice: Caller, bob: Caller, seven: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as a store that was away is given what has waited for it."""
+    [third] = (await bob.history(seven, before=4, limit=1))["items"]
+
+    async def refuse(*_: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as slow:
+        slow.setattr((await runtime.running()).store.kept_by, "deposit", refuse)
+        both = await alice.said(seven, bob)
+        await alice.said(seven, bob, deletes=third["message_id"])
+        await alice.said(seven, bob, deletes=both["message_id"])
+        for before, seq in ((4, 3), (9, 8)):
+            [item] = (await bob.history(seven, before=before, limit=1))["items"]
+            assert (item["seq"], item.get("deleted"), item.get("ciphertext")) == (seq, True, None)
+        [fourth] = (await bob.history(seven, before=5, limit=1))["items"]
+        assert fourth["ciphertext"] == b64(b"4")
+    await deposited()
+    assert [item["seq"] for item in (await bob.history(seven))["items"] if item.get("deleted")] == [8, 3]
 
 
 async def test_an_expired_message_is_empty_while_the_store_is_down_too(alice: Caller, bob: Caller, seven: str) -> None:

@@ -123,8 +123,8 @@ def _insert(server: Server, row: Entry) -> None:
 
 def write_outbox(server: Server, transaction: Transaction, claim_seconds: float, *columns: Any) -> Rows:
     claimed = server.clock_ms() + 1000 * claim_seconds
-    for conversation_id, seq, source, position, kept_ms, bundle in zip(*map(items, columns), strict=True):
-        row = Waiting(source, position, kept_ms, claimed, bundle)
+    for conversation_id, seq, source, position, kept_ms, deletes_seq, bundle in zip(*map(items, columns), strict=True):
+        row = Waiting(source, position, kept_ms, claimed, bundle, deletes_seq)
         transaction.writes.append(
             lambda place=(conversation_id, seq), row=row: server.tables.outbox.__setitem__(place, row)  # type: ignore[misc]
         )

@@ -115,6 +115,14 @@ def of_conversation(server: Server, _: Transaction, conversation_id: UUID, first
     return [(server.tables.outbox[place].bundle,) for place in places]
 
 
+def deleted(server: Server, _: Transaction, conversation_id: UUID, first: int, last: int) -> Rows:
+    return [
+        (row.deletes_seq,)
+        for place, row in server.tables.outbox.items()
+        if place[0] == conversation_id and row.deletes_seq is not None and first <= row.deletes_seq <= last
+    ]
+
+
 def measure(server: Server, _: Transaction) -> Rows:
     rows = server.tables.outbox.values()
     oldest = (server.clock_ms() - min(row.kept_ms for row in rows)) / 1000 if rows else 0.0
@@ -233,6 +241,7 @@ STATEMENTS = Statements(
         outbox.WATERMARK: watermark,
         outbox.OF_USER: of_user,
         outbox.OF_CONVERSATION: of_conversation,
+        outbox.DELETED: deleted,
         backlog.MEASURE: measure,
         access.VIEW: view,
         ledger.FACTS: facts,

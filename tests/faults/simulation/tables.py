@@ -84,6 +84,7 @@ class Waiting(msgspec.Struct):
     kept_ms: int
     claimed_until_ms: float
     bundle: bytes
+    deletes_seq: int | None = None
     failures: int = 0
 
 
