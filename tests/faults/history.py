@@ -113,7 +113,7 @@ class QueueEmpty(Event, frozen=True, kw_only=True, tag="queue_empty"):
 class SendInvoked(Event, frozen=True, kw_only=True, tag="send_invoked"):
     """One attempt. A message is (device, conversation, mid); `digest` is that of its payload and the same in each attempt.
 
-    `expires_in`: seconds; 0: it does not expire.
+    `expires_in`: seconds; 0: it does not expire. `deletes`: the mid of an earlier message of the same device in the same conversation.
     """
 
     call: str
@@ -124,6 +124,7 @@ class SendInvoked(Event, frozen=True, kw_only=True, tag="send_invoked"):
     number: int
     digest: str
     expires_in: int = 0
+    deletes: str = ""
 
 
 class SendAnswered(Event, frozen=True, kw_only=True, tag="send_answered"):
@@ -141,7 +142,8 @@ class SendAnswered(Event, frozen=True, kw_only=True, tag="send_answered"):
 
 
 class EnvelopeReceived(Event, frozen=True, kw_only=True, tag="envelope_received"):
-    """One envelope frame. `kind` "message" has `digest` and `addressed` (the device its payload names), both read from the payload.
+    """One envelope frame. `kind` "message" has `digest` and `addressed` (the device its payload names), both read from the payload; one that is
+    `deleted` has none.
 
     In kind "system", `system` is the event's name, `subject_user` and `subject_device` its user_id and device_id where it has them, and
     `users` those of conversation_created; `from_seq` and `to_seq` are set for an explicit gap.
@@ -158,6 +160,7 @@ class EnvelopeReceived(Event, frozen=True, kw_only=True, tag="envelope_received"
     sender_device: str = ""
     digest: str = ""
     addressed: str = ""
+    deleted: bool = False
     start: bool = False
     system: str = ""
     subject_user: str = ""
@@ -221,13 +224,17 @@ class ReceiptHeard(Event, frozen=True, kw_only=True, tag="receipt_heard"):
 
 
 class HistoryRead(Event, frozen=True, kw_only=True, tag="history_read"):
-    """One message of a `GET …/messages`, asked for by `device`. `digest` is that of its ciphertext for this device, "" where it has none."""
+    """One message of a `GET …/messages`, asked for by `device`. `digest` is that of its ciphertext for this device, "" where it has none.
+    `has_content`: a ciphertext, or what all share.
+    """
 
     device: str
     conversation: str
     seq: int
     message_id: str
     digest: str = ""
+    deleted: bool = False
+    has_content: bool = False
 
 
 class HttpAnswered(Event, frozen=True, kw_only=True, tag="http_answered"):

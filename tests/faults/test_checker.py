@@ -754,6 +754,72 @@ def _say_expiring(story: Told, expires_in: int, *, seconds: float) -> None:
     story.wait(seconds)
 
 
+@pytest.mark.parametrize(
+    ("is_deleted", "read", "verdicts"),
+    [
+        (True, {"deleted": True}, set()),
+        (True, {"has_content": True}, {Verdict.RESURRECTED}),
+        (False, {"deleted": True}, {Verdict.MIXED}),
+        (False, {"has_content": True}, set()),
+    ],
+)
+def test_history_is_empty_where_somebody_has_deleted_and_only_there(
+    story: Told, *, is_deleted: bool, read: dict[str, bool], verdicts: set[Verdict]
+) -> None:
+    story.say(2)
+    _delete_first(story, is_deleted=is_deleted)
+    story.wait(20)
+    _read_first(story, **read)
+    story.finish()
+    assert story.judged().verdicts == verdicts
+
+
+def test_what_is_read_while_it_is_being_deleted_may_be_either(story: Told) -> None:
+    story.say(2)
+    _delete_first(story)
+    for read in ({"deleted": True}, {"has_content": True}):
+        _read_first(story, **read)
+    story.finish()
+    assert story.judged().verdicts == set()
+
+
+@pytest.mark.parametrize(("is_deleted", "verdicts"), [(True, set()), (False, {Verdict.MIXED})])
+def test_mixed_is_what_comes_empty_and_nobody_has_deleted(
+    story: Told, *, is_deleted: bool, verdicts: set[Verdict]
+) -> None:
+    story.disconnect("bob")
+    story.say(2)
+    _delete_first(story, is_deleted=is_deleted)
+    story.finish()
+    story.change(story.received("bob", 2), deleted=True, digest="", addressed="")
+    assert story.judged().verdicts == verdicts
+
+
+def test_what_somebody_deletes_need_not_come(story: Told) -> None:
+    story.say(2)
+    _delete_first(story)
+    story.finish()
+    gone = story.received("bob", 2).message_id
+    for event in story.all(EnvelopeReceived | Acked | Shown | ReceiptHeard):  # type: ignore[arg-type]
+        is_bobs = "bob" in (event.device, getattr(event, "by_device", ""))
+        if is_bobs and gone in (getattr(event, "message_id", ""), *getattr(event, "message_ids", ())):
+            story.drop(event)
+    assert story.judged().verdicts == set()
+
+
+def _delete_first(story: Told, *, is_deleted: bool = True) -> None:
+    """The second message, or none, deletes the first."""
+    first, second = story.all(SendInvoked)
+    story.change(second, deletes=first.mid if is_deleted else "")
+
+
+def _read_first(story: Told, *, deleted: bool = False, has_content: bool = False) -> None:
+    """Bob reads the first message in history."""
+    read = partial(HistoryRead, device="bob", conversation=story.friends, seq=2)
+    message_id = next(row.message_id for row in story.talks[story.friends].log if row.seq == 2)
+    story.tell(lambda at: read(at=at, message_id=message_id, deleted=deleted, has_content=has_content))
+
+
 @pytest.mark.parametrize(("rows", "verdicts"), [(0, set()), (1, {Verdict.RESURRECTED})])
 def test_resurrected_is_an_acknowledged_row_with_content(story: Told, rows: int, verdicts: set[Verdict]) -> None:
     story.tell(lambda at: StoreSearched(at=at, acknowledged=100, with_content=rows))

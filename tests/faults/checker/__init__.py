@@ -32,6 +32,7 @@ def judge(events: Iterable[AnyEvent]) -> Report:
         *delivery.judge(facts, conversations),
         *order.judge(facts, conversations),
         *facts.payloads.judge(facts),
+        *facts.deletions.judge(facts),
         *facts.receipts.judge(facts),
         *facts.lateness.violations,
         *answers.judge(facts),

@@ -59,7 +59,7 @@ def _one_view(
 def _required(conversation: Conversation, device_id: str, device: Device, own: list[Range], facts: Facts) -> list[int]:
     """What the device has to show, since it was installed last. Of its own messages, those whose answer it got.
 
-    A message that expires is required of no device: it may have expired before it came.
+    A message that expires, or that somebody deletes, is required of no device: it may be gone before it came.
     """
     found, first = [], conversation.after(device.reinstalled_at)
     for one in own:
@@ -71,8 +71,9 @@ def _required(conversation: Conversation, device_id: str, device: Device, own: l
 
 
 def _is_required(entry: Entry, conversation: Conversation, device_id: str, facts: Facts) -> bool:
-    message = facts.logs.messages.get((entry.sender_device, conversation.id, entry.mid))
-    if message is not None and message.expires_in:
+    key = (entry.sender_device, conversation.id, entry.mid)
+    message = facts.logs.messages.get(key)
+    if (message is not None and message.expires_in) or key in facts.logs.deleting:
         return False
     return entry.sender_device != device_id or (message is not None and message.is_sent)
 

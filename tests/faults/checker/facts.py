@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tests.faults import history as h
+from tests.faults.checker.deletions import Deletions
 from tests.faults.checker.lateness import Lateness
 from tests.faults.checker.log import LONG_AGO, NEVER, Logs
 from tests.faults.checker.payloads import Payloads
@@ -107,6 +108,7 @@ class Facts:
         self.failpoints: list[h.FailpointHit] = []
         self.receipts = Receipts()
         self.payloads = Payloads()
+        self.deletions = Deletions()
         self.lateness = Lateness()
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.last_sent_at = LONG_AGO
@@ -128,7 +130,7 @@ class Facts:
             h.Skipped: self._skipped,
             h.ReadSaid: self.receipts.read_said,
             h.ReceiptHeard: self.receipts.heard,
-            h.HistoryRead: self.payloads.history_read,
+            h.HistoryRead: self._history_read,
             h.HttpAnswered: self.http.append,
             h.FaultOn: self._fault_on,
             h.FaultOff: self._fault_off,
@@ -254,7 +256,12 @@ class Facts:
         view.received.append(event.seq)
         view.received_at.append(event.at)
         self.payloads.received(event)
+        self.deletions.received(event)
         self.lateness.received(event)
+
+    def _history_read(self, event: h.HistoryRead) -> None:
+        self.payloads.history_read(event)
+        self.deletions.history_read(event)
 
     def _acked(self, event: h.Acked) -> None:
         self.receipts.acked(event)

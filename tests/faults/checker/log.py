@@ -40,6 +40,7 @@ class Message(msgspec.Struct):
     digest: str
     invoked_at: float
     expires_in: int = 0
+    deletes: str = ""
     open_calls: int = 0
     answered_at: float = NEVER
     seq: int = 0
@@ -56,6 +57,9 @@ class Logs:
         self.messages: dict[Key, Message] = {}
         self.places: dict[Key, int] = {}
         self.doubles: dict[Key, set[int]] = {}
+        # What somebody wants deleted, and since when; and since when that is answered.
+        self.deleting: dict[Key, float] = {}
+        self.deleted: dict[Key, float] = {}
         self.contradictions: list[Violation] = []
         self._calls: dict[str, Key] = {}
         self._ids: dict[str, tuple[str, int]] = {}
@@ -65,7 +69,11 @@ class Logs:
         self._calls[event.call] = key
         message = self.messages.get(key)
         if message is None:
-            message = self.messages[key] = Message(event.user, event.number, event.digest, event.at, event.expires_in)
+            message = self.messages[key] = Message(
+                event.user, event.number, event.digest, event.at, event.expires_in, event.deletes
+            )
+            if event.deletes:
+                self.deleting.setdefault((event.device, event.conversation, event.deletes), event.at)
         elif (message.number, message.digest) != (event.number, event.digest):
             self._contradict(f"{name(key)} was sent with another number or digest: the client's fault", event.at)
         message.open_calls += 1
@@ -82,6 +90,8 @@ class Logs:
             message.answered_at = min(message.answered_at, event.at)
             entry = self._place(key, event.seq, event.message_id, event.at, "an answer")
             entry.answered_at = min(entry.answered_at, event.at)
+            if message.deletes:
+                self.deleted.setdefault((key[0], key[1], message.deletes), event.at)
 
     def receive(self, event: EnvelopeReceived) -> Entry:
         sender = SERVER if event.kind == "system" else event.sender_device

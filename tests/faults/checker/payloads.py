@@ -35,7 +35,7 @@ class Payloads:
         self._last_seen: dict[Key, float] = {}
 
     def received(self, event: h.EnvelopeReceived) -> None:
-        if event.kind != "message":
+        if event.kind != "message" or (event.deleted and not event.digest):
             return
         claim = (event.sender_device, event.mid, event.conversation, event.digest, event.sender_user)
         self._claims.setdefault(claim, (event.device, event.at))

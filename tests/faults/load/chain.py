@@ -35,7 +35,7 @@ Refusal = dict[str, Any]
 
 @dataclass(slots=True)
 class Outgoing:
-    """A message until its definite answer. `call` is that of the open attempt, "" while there is none."""
+    """A message until its definite answer. `call` is that of the open attempt, "" while there is none. `deletes`: mid and message_id of another one."""
 
     mid: str
     number: int
@@ -43,6 +43,7 @@ class Outgoing:
     wanted_at: float
     over_http: bool = False
     expires_in: int = 0
+    deletes: tuple[str, str] | None = None
     call: str = ""
     tried_at: float = 0.0
     tries: int = 0
@@ -160,6 +161,7 @@ class Chain:
             number=item.number,
             digest=item.digest,
             expires_in=item.expires_in,
+            deletes=item.deletes[0] if item.deletes else "",
         )
         if not self.door.post(self.conversation, item):
             item.call = ""

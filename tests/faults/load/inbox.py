@@ -180,6 +180,7 @@ def _received(frame: Frame, seen: payload.Payload, device_id: str, socket: str) 
         sender_device=str(frame.get("sender_device_id") or ""),
         digest=seen.digest,
         addressed=seen.addressed,
+        deleted=bool(frame.get("deleted")),
         start=bool(frame.get("start")),
         system=str(system.get("event", "")),
         subject_user=str(system.get("user_id") or ""),

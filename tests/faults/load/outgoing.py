@@ -25,6 +25,8 @@ class Posting:
         self._device = device
         self._numbers: dict[str, int] = {}
         self._last_mid: dict[str, str] = {}
+        # By conversation, the last message with a content for everybody that is neither deleted nor expires: mid and message_id.
+        self._shared: dict[str, tuple[str, str]] = {}
 
     def count_on(self, former: "Posting") -> None:
         self._numbers = dict(former._numbers)
@@ -55,9 +57,16 @@ class Posting:
         digest = payload.digest_of(self._scene.mark, device.device_id, conversation, mid, number)
         over_http = self._scene.rng.random() < self._scene.plan.http_share
         self._scene.figures.wanted(mid, now)
-        expires_in = self._scene.plan.expires_in if self._is_every_nth(number, self._scene.plan.expiring_every) else 0
-        chain.want(Outgoing(mid, number, digest, now, over_http=over_http, expires_in=expires_in), now)
+        chain.want(Outgoing(mid, number, digest, now, over_http, *self._fate(conversation, number)), now)
         return True
+
+    def _fate(self, conversation: str, number: int) -> tuple[int, tuple[str, str] | None]:
+        """In how many seconds a message expires, and what it deletes."""
+        plan = self._scene.plan
+        expires_in = plan.expires_in if self._is_every_nth(number, plan.expiring_every) else 0
+        return expires_in, self._shared.pop(conversation, None) if self._is_every_nth(
+            number, plan.deleting_every
+        ) else None
 
     def post(self, conversation: str, item: Outgoing) -> bool:
         """Put an attempt on its way."""
@@ -91,6 +100,8 @@ class Posting:
         fields: Json = {"client_message_id": item.mid, "kind": "message", "messages": copies}
         if item.expires_in:
             fields["expires_in"] = item.expires_in
+        if item.deletes:
+            fields["deletes"] = item.deletes[1]
         if self._is_every_nth(item.number, self._scene.plan.shared_every):
             return fields | {"shared": content(payload.EVERYBODY)}
         for copy in copies:
@@ -123,6 +134,8 @@ class Posting:
     def _accepted(self, conversation: str, item: Outgoing, seq: int, message_id: str, *, duplicate: bool) -> None:
         now = time.monotonic()
         self._last_mid[conversation] = item.mid
+        if self._is_every_nth(item.number, self._scene.plan.shared_every) and not item.expires_in:
+            self._shared[conversation] = item.mid, message_id
         self._scene.figures.accepted(item.mid, now)
         self._scene.figures.count("duplicates", duplicate)
         self._device.inbox.sent(conversation, seq, message_id, item.mid, item.digest, now)

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.faults.history import HistoryRead
 from tests.faults.load import payload
+from tests.faults.load.inbox import has_content
 from tests.faults.load.scene import Scene
 from tests.faults.load.session import Session, raw_bytes
 
@@ -52,5 +53,7 @@ class Pages:
                 seq=int(item["seq"]),
                 message_id=message_id,
                 digest=seen.digest if message_id in acknowledged else "",
+                deleted=bool(item.get("deleted")),
+                has_content=has_content(item),
             )
         )

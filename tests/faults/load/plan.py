@@ -33,6 +33,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # Every so manieth expires, after so many seconds: before a guest who is away comes back.
     expiring_every: int = 9
     expires_in: int = 20
+    # Every so manieth deletes the device's last message in the conversation that had one content for everybody.
+    deleting_every: int = 17
     size: int = 200
     give_up: float = 180.0
     # Longer than what is promised, so that a late answer is seen as late and not as none.
