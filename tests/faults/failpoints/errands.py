@@ -1,7 +1,7 @@
 """What people do beside sending, again and again until it has an answer; and whether the answer, after whatever happened to the first one, is right."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +35,14 @@ class Errands:
         """Whose conversations and devices these are."""
         return [self.alice.user_id, self.bob.user_id, *self._newcomers]
 
-    def run(self, point: str) -> None:
-        """Do once what leads to the point."""
-        errands: dict[str, Callable[[], None]] = {
+    @property
+    def points(self) -> Collection[str]:
+        """Those that somebody has to be led to."""
+        return self._errands.keys()
+
+    @property
+    def _errands(self) -> dict[str, Callable[[], None]]:
+        return {
             "code_verified": self._sign_up,
             "registered": self._sign_up,
             "refreshed": self._refresh,
@@ -46,8 +51,11 @@ class Errands:
             "unlinked": self._link_and_unlink,
             "membership_changed": self._add_and_remove,
         }
-        if point in errands:
-            errands[point]()
+
+    def run(self, point: str) -> None:
+        """Do once what leads to the point."""
+        if point in self._errands:
+            self._errands[point]()
 
     def _sign_up(self) -> None:
         """A code, and a token for it, may be used again by whoever did not hear the answer."""

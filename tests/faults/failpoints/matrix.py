@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -16,6 +16,7 @@ from tests.faults.failpoints.control import Action, Arming, Hit
 from tests.faults.failpoints.errands import Errands
 from tests.faults.failpoints.points import POINTS
 from tests.faults.history import FailpointHit, FaultOff, FaultOn
+from tests.faults.installation import Installation
 from tests.faults.nemesis.attack import HISTORY_LAG_SECONDS, MOST_SECONDS, Done
 from tests.faults.nemesis.prober import Visited
 from tests.faults.runs import Attack
@@ -28,6 +29,8 @@ STOPPED_SECONDS = 6.5
 DELAY_SECONDS = 2.5
 BACK_SECONDS = 60.0
 POLL_SECONDS = 0.02
+# What is over before a stopped worker goes on.
+BESIDE: tuple[Action, ...] = ("raise", "delay")
 
 
 @dataclass(frozen=True)
@@ -68,36 +71,47 @@ class Matrix:
         installation = stage.installation
         self.errands = Errands(Visited(installation.host, installation.port, installation.sms))
         self.outcomes: list[Outcome] = []
+        self._noted = 0
 
     def play(self, chosen: Sequence[Case]) -> list[Done]:
         """All of these. The faults that happened."""
-        for case in chosen:
-            outcome = next((found for found in self._tries(case) if found.hit), Outcome(case=case, hit=False))
-            self.outcomes.append(outcome)
-            say(f"    {outcome}")
+        for cases in together(chosen, alone=self.errands.points):
+            for outcome in self._play(cases, 0):
+                self.outcomes.append(outcome if outcome.hit else self._again(outcome.case))
+                say(f"    {self.outcomes[-1]}")
         return [outcome.done for outcome in self.outcomes if outcome.done is not None]
 
-    def _tries(self, case: Case) -> Iterator[Outcome]:
-        for number in range(TRIES):
-            yield self._play(case, f"{case.point}-{case.action}-{number}")
+    def _again(self, case: Case) -> Outcome:
+        outcome = Outcome(case=case, hit=False)
+        for number in range(1, TRIES):
+            [outcome] = self._play([case], number)
+            if outcome.hit:
+                break
+        return outcome
 
-    def _play(self, case: Case, token: str) -> Outcome:
-        stage, folder = self._stage, self._stage.control
+    def _play(self, cases: Sequence[Case], number: int) -> list[Outcome]:
+        """These, each begun while the one before may last, and all that comes of it."""
+        stage = self._stage
         stage.prober.keep_signed_in()
-        starts = {worker.name: worker.starts for worker in stage.installation.workers}
+        acts = [self._begin(case, f"{case.point}-{case.action}-{number}") for case in cases]
+        offs = [act.end() for act in acts]
+        recovery = stage.prober.recovery(max(offs), MOST_SECONDS) if any(act.hit for act in acts) else None
+        for act in acts:
+            act.errand.join(BACK_SECONDS if act.hit else HIT_SECONDS)
+        time.sleep(HISTORY_LAG_SECONDS)
+        outcomes = [self._outcome(act, off, recovery) for act, off in zip(acts, offs, strict=True)]
+        self._write(outcomes)
+        return outcomes
+
+    def _begin(self, case: Case, token: str) -> "_Act":
+        folder = self._stage.control
+        starts = {worker.name: worker.starts for worker in self._stage.installation.workers}
         errand = threading.Thread(target=self._provoke, args=[case.point, token], daemon=True)
         control.arm(folder, Arming(token, case.point, case.action, self._random.randint(1, 3), DELAY_SECONDS))
         errand.start()
         hit = self._await_hit(token)
         control.disarm(folder)
-        if hit is None:
-            errand.join(HIT_SECONDS)
-            return Outcome(case=case, hit=False)
-        off = self._end(hit, starts)
-        recovery = stage.prober.recovery(off, MOST_SECONDS)
-        errand.join(BACK_SECONDS)
-        time.sleep(HISTORY_LAG_SECONDS)
-        return self._note(case, hit, off, recovery)
+        return _Act(case, errand, hit, self._stage.installation, starts)
 
     def _provoke(self, point: str, token: str) -> None:
         deadline = time.monotonic() + HIT_SECONDS
@@ -114,31 +128,91 @@ class Matrix:
             time.sleep(POLL_SECONDS)
         return None
 
-    def _end(self, hit: Hit, starts: dict[str, int]) -> float:
-        """When what was done is over: the stopped goes on, the killed is back, the late has gone on by itself."""
-        if hit.action == "stop":
-            time.sleep(STOPPED_SECONDS)
-            with suppress(ProcessLookupError):
-                os.kill(hit.pid, signal.SIGCONT)
-        elif hit.action == "delay":
-            time.sleep(DELAY_SECONDS)
-        elif hit.action == "kill":
-            self._stage.installation.child(hit.process).await_start(starts[hit.process] + 1, BACK_SECONDS)
-        return time.monotonic()
-
-    def _note(self, case: Case, hit: Hit, off: float, recovery: float | None) -> Outcome:
-        in_flight = self._stage.observer.in_flight(hit.at, off)
-        name, kind = f"point {len(self.outcomes) + 1}", f"failpoint {case}"
-        writer = self._stage.writer
-        freezes = case.action in ("stop", "delay")
-        writer.write(
-            FaultOn(at=hit.at, fault=name, kind=kind, target=hit.process, in_flight=in_flight, freezes=freezes)
+    def _outcome(self, act: "_Act", off: float, recovery: float | None) -> Outcome:
+        if act.hit is None:
+            return Outcome(case=act.case, hit=False)
+        done = Done(
+            kind=f"failpoint {act.case}",
+            target=act.hit.process,
+            on=act.hit.at,
+            off=off,
+            in_flight=self._stage.observer.in_flight(act.hit.at, off),
+            recovery=recovery,
         )
-        writer.write(FailpointHit(at=hit.at, name=case.point, action=case.action, process=hit.process))
-        writer.write(FaultOff(at=off, fault=name))
-        writer.flush()
-        done = Done(kind=kind, target=hit.process, on=hit.at, off=off, in_flight=in_flight, recovery=recovery)
-        return Outcome(case=case, hit=in_flight > 0, done=done)
+        return Outcome(case=act.case, hit=done.in_flight > 0, done=done)
+
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        """What was done, in the order of time."""
+        events: list[FaultOn | FailpointHit | FaultOff] = []
+        for case, done in ((outcome.case, outcome.done) for outcome in outcomes):
+            if done is None:
+                continue
+            self._noted += 1
+            name = f"point {self._noted}"
+            events += [
+                FaultOn(
+                    at=done.on,
+                    fault=name,
+                    kind=done.kind,
+                    target=done.target,
+                    in_flight=done.in_flight,
+                    freezes=case.action in ("stop", "delay"),
+                ),
+                FailpointHit(at=done.on, name=case.point, action=case.action, process=done.target),
+                FaultOff(at=done.off, fault=name),
+            ]
+        for event in sorted(events, key=lambda event: event.at):
+            self._stage.writer.write(event)
+        self._stage.writer.flush()
+
+
+class _Act:
+    """A case under way. Whoever was stopped goes on when its time is over, whatever else is waited for."""
+
+    def __init__(
+        self, case: Case, errand: threading.Thread, hit: Hit | None, installation: Installation, starts: dict[str, int]
+    ) -> None:
+        self.case, self.errand, self.hit = case, errand, hit
+        self._installation, self._starts = installation, starts
+        self._off = time.monotonic()
+        self._timer = threading.Timer(STOPPED_SECONDS, self._go_on)
+        self._timer.daemon = True
+        if hit is not None and hit.action == "stop":
+            self._timer.start()
+
+    def _go_on(self) -> None:
+        if self.hit is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.hit.pid, signal.SIGCONT)
+        self._off = time.monotonic()
+
+    def end(self) -> float:
+        """When what was done is over: the stopped goes on, the killed is back, the late has gone on by itself."""
+        if self.hit is None:
+            return self._off
+        if self.hit.action == "stop":
+            self._timer.join()
+        elif self.hit.action == "delay":
+            self._off += DELAY_SECONDS
+            time.sleep(max(0.0, self._off - time.monotonic()))
+        elif self.hit.action == "kill":
+            self._installation.child(self.hit.process).await_start(self._starts[self.hit.process] + 1, BACK_SECONDS)
+            self._off = time.monotonic()
+        return self._off
+
+
+def together(chosen: Sequence[Case], *, alone: Collection[str]) -> Iterator[list[Case]]:
+    """Cases in groups: what happens to one worker while another one stands still. Not where people's errands lead to the point: those take turns."""
+    group: list[Case] = []
+    for case in chosen:
+        fits = group and group[0].action == "stop" and case.action in BESIDE and case.point == group[0].point
+        if not fits or case.point in alone:
+            if group:
+                yield group
+            group = []
+        group.append(case)
+    if group:
+        yield group
 
 
 def playing(chosen: Sequence[Case]) -> Attack:
