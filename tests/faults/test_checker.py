@@ -807,6 +807,18 @@ def test_what_somebody_deletes_need_not_come(story: Told) -> None:
     assert story.judged().verdicts == set()
 
 
+@pytest.mark.parametrize(("is_deleted", "verdicts"), [(True, set()), (False, {Verdict.REORDERED, Verdict.GAP})])
+def test_what_was_deleted_may_come_late(story: Told, *, is_deleted: bool, verdicts: set[Verdict]) -> None:
+    """Whoever asked for it was told that it is deleted, and went on."""
+    story.say(2)
+    _delete_first(story, is_deleted=is_deleted)
+    story.finish()
+    first, second = story.shown("bob", 2), story.shown("bob", 3)
+    story.exchange(first, second)
+    story.change(next(event for event in story.all(Shown) if (event.device, event.seq) == ("bob", 2)), late=True)
+    assert story.judged().verdicts == verdicts
+
+
 def _delete_first(story: Told, *, is_deleted: bool = True) -> None:
     """The second message, or none, deletes the first."""
     first, second = story.all(SendInvoked)

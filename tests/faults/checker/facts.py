@@ -273,9 +273,14 @@ class Facts:
         if event.own and event.late and event.seq not in view.confirmed:
             # Written before what stands above it, and seen there all the time: the answer changes its mark, not its place.
             view.confirmed.add(event.seq)
-        else:
+        elif not (event.late and self._is_deleted(event)):
             view.shown.append(event.seq)
         self.counts["shown"] += 1
+
+    def _is_deleted(self, event: h.Shown) -> bool:
+        """Whoever asked for it was told that nothing is left of it, and went on; that it comes all the same is no disorder."""
+        entry = self.logs.conversations.get(event.conversation, {}).get(event.seq)
+        return entry is not None and (entry.sender_device, event.conversation, entry.mid) in self.logs.deleting
 
     def _skipped(self, event: h.Skipped) -> None:
         view = self.views[event.device, event.conversation]
