@@ -8,8 +8,8 @@ import msgspec
 
 from tests.faults.history import SendAnswered, SendInvoked
 
-# Answered longer ago than this, a send is of no interest.
-REMEMBERED_SECONDS = 120.0
+# Answered longer ago than this, a send is of no interest: longer than any fault with its recovery, or two at once, take.
+REMEMBERED_SECONDS = 600.0
 # A line begins with its type, so most need not be read at all.
 SENDS = (b'{"type":"send_invoked"', b'{"type":"send_answered"')
 
