@@ -42,9 +42,14 @@ FROM (
 WHERE o.conversation_id = due.conversation_id AND o.seq = due.seq AND due.before < %s
 RETURNING o.conversation_id, o.seq, o.bundle
 """
+# A deletion stays until its target is deposited too: as long as that is read here, this is where it says that it is deleted.
 DONE = """
-DELETE FROM conversations_outbox o USING unnest(%s::uuid[], %s::bigint[]) AS d (conversation_id, seq)
-WHERE o.conversation_id = d.conversation_id AND o.seq = d.seq
+WITH d AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS d (conversation_id, seq))
+DELETE FROM conversations_outbox o USING d
+WHERE o.conversation_id = d.conversation_id AND o.seq = d.seq AND NOT EXISTS (
+    SELECT FROM conversations_outbox target
+    WHERE target.conversation_id = o.conversation_id AND target.seq = o.deletes_seq AND target.failures = 0
+      AND NOT EXISTS (SELECT FROM d t WHERE t.conversation_id = target.conversation_id AND t.seq = target.seq))
 """
 SET_ASIDE = """
 UPDATE conversations_outbox o
@@ -149,7 +154,7 @@ async def claim(source: str, *, limit: int) -> Claimed:
 
 
 async def done(entries: Iterable[Key]) -> None:
-    """These (conversation, seq) are in their store: forget their bundles."""
+    """These (conversation, seq) are in their store: forget their bundles. One that deletes what is not, is deposited again when its claim has ended."""
     keys = sorted(entries)
     await statements.run(DONE, [uuids(key[0] for key in keys), bigints(key[1] for key in keys)])
 

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waypost_client.ordering import ASKED_ENOUGH, LONGEST_PAUSE, PATIENCE, Lane, Verdict
 
-COMMITTED, NOT_FOR_YOU, UNAVAILABLE = Verdict.COMMITTED, Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE
+COMMITTED, NOT_FOR_YOU, UNAVAILABLE, EMPTY = (
+    Verdict.COMMITTED,
+    Verdict.NOT_FOR_YOU,
+    Verdict.UNAVAILABLE,
+    Verdict.EMPTY,
+)
 
 
 def test_the_first_envelope_with_start_is_the_base() -> None:
@@ -145,6 +150,25 @@ def test_without_base_own_sends_are_stepped_over() -> None:
     lane.arrive(9, 0)
     assert lane.question(0) == (7, 7)
     assert lane.answer({7: NOT_FOR_YOU}, 0) == [8, 9]
+
+
+def test_what_was_deleted_fills_its_place_and_is_no_base() -> None:
+    """There is more below it that is the device's and has not come yet."""
+    lane = Lane()
+    lane.arrive(9, 0)
+    assert lane.question(0) == (8, 8)
+    assert lane.answer({8: EMPTY}, 0) == []
+    assert lane.question(0) == (7, 7)
+    assert lane.answer({7: COMMITTED}, 0) == []
+    assert lane.arrive(7, 1, start=True) == [7, 8, 9]
+    assert lane.answer({8: EMPTY}, 1) == []
+
+
+def test_what_was_deleted_in_a_gap_is_not_waited_for() -> None:
+    lane = Lane(5)
+    lane.arrive(8, 0)
+    assert lane.answer({5: COMMITTED, 6: EMPTY, 7: EMPTY}, 5) == []
+    assert lane.arrive(5, 6) == [5, 6, 7, 8]
 
 
 def test_a_start_above_something_that_arrived_is_no_base() -> None:

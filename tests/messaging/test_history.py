@@ -2,7 +2,7 @@
 # ruff: noqa: F811  (fixtures have the names of the arguments that ask for them)
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +10,9 @@ from asgiref.sync import sync_to_async
 
 from accounts import postgresql
 from accounts.connections import Connections
+from conversations import outbox
+from conversations.entries import LogEntry
+from conversations.models import OutboxRow
 from messaging import runtime
 from messaging.models.sql import HistoryRow
 from messaging.store.protocol import StoreUnavailable
@@ -161,6 +164,36 @@ async def test_a_deletion_that_is_not_deposited_yet_empties_its_target_on_every_
         assert fourth["ciphertext"] == b64(b"4")
     await deposited()
     assert [item["seq"] for item in (await bob.history(seven))["items"] if item.get("deleted")] == [8, 3]
+
+
+async def test_what_is_deleted_before_it_is_deposited_is_empty_too(
+    alice: Caller, bob: Caller, seven: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletion goes to the store at once, and its target still waits in the outbox."""
+    store = (await runtime.running()).store.kept_by
+    deposit = store.deposit
+
+    async def all_but_the_eighth(entries: Sequence[LogEntry]) -> None:
+        if any(entry.seq == 8 for entry in entries):
+            raise StoreUnavailable
+        await deposit(entries)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(store, "deposit", all_but_the_eighth)
+        eighth = await alice.said(seven, bob, shared=b64(b"for all"))
+        await deposited()
+        await alice.said(seven, bob, deletes=eighth["message_id"])
+        await deposited()
+        for before in (9, 100):
+            [item] = [item for item in (await bob.history(seven, before=before))["items"] if item["seq"] == 8]
+            assert (item.get("deleted"), item.get("shared")) == (True, None)
+        assert await OutboxRow.objects.filter(conversation_id=seven).acount() == 2
+    # A finisher's, when its claim has ended.
+    await outbox.release([(row.conversation_id, row.seq) async for row in OutboxRow.objects.all()])
+    async with asyncio.timeout(20):
+        while await OutboxRow.objects.aexists():  # noqa: ASYNC110  (the finisher's work has no event here)
+            await asyncio.sleep(0.1)
+    assert [item["seq"] for item in (await bob.history(seven))["items"] if item.get("deleted")] == [8]
 
 
 async def test_an_expired_message_is_empty_while_the_store_is_down_too(alice: Caller, bob: Caller, seven: str) -> None:

@@ -201,7 +201,7 @@ def _verdict(item: Frame, lane: Lane) -> Verdict:
     envelope: Frame | None = item.get("envelope")
     emptied = envelope is not None and not has_content(envelope)
     if emptied and envelope is not None and envelope.get("deleted"):
-        return Verdict.NOT_FOR_YOU
+        return Verdict.EMPTY
     if item["state"] in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item["state"])
     if not emptied:

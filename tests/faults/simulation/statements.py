@@ -1,6 +1,6 @@
 """What each of the service's statements does to the simulated PostgreSQL: one function for each constant. Here, the outbox and what only reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from tests.faults.simulation.arrays import items
 from tests.faults.simulation.gap_statements import GAPS
 from tests.faults.simulation.log_statements import LOG
 from tests.faults.simulation.postgresql import Server, Statements, Transaction
-from tests.faults.simulation.tables import Entry, Tables
+from tests.faults.simulation.tables import Entry, Tables, Waiting
 
 Rows = list[Any]
 FOR_EVER = 2**63 - 1
@@ -45,9 +45,16 @@ def claim(
 
 def done(server: Server, transaction: Transaction, *columns: Any) -> Rows:
     server.xid(transaction)
-    for place in zip(*map(items, columns), strict=True):
-        server.tables.outbox.pop(place, None)
+    places, rows = list(zip(*map(items, columns), strict=True)), server.tables.outbox
+    for place in [place for place in places if place in rows and not _has_to_wait(rows, place, places)]:
+        del rows[place]
     return []
+
+
+def _has_to_wait(rows: dict[Any, Waiting], place: Any, places: Collection[Any]) -> bool:
+    """For what it deletes."""
+    target = (place[0], rows[place].deletes_seq)
+    return target in rows and not rows[target].failures and target not in places
 
 
 def release(server: Server, transaction: Transaction, seconds: float, *columns: Any) -> Rows:

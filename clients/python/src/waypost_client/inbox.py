@@ -293,7 +293,7 @@ def _verdict(item: Resolved, lane: Lane) -> Verdict:
     emptied = item.envelope is not None and not _has_content(item.envelope)
     if emptied and item.envelope and item.envelope.deleted:
         # Deleted or expired: there is nothing to tell anybody.
-        return Verdict.NOT_FOR_YOU
+        return Verdict.EMPTY
     if item.state in (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE):
         return Verdict(item.state)
     return Verdict.UNAVAILABLE if emptied and lane.asked_enough else Verdict.COMMITTED

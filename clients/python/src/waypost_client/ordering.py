@@ -15,11 +15,12 @@ ASKED_ENOUGH = 4
 
 
 class Verdict(StrEnum):
-    """What the server says of a seq."""
+    """What the server says of a seq. EMPTY: it is the device's, and nothing is left of it, because it was deleted or has expired."""
 
     COMMITTED = "committed"
     NOT_FOR_YOU = "not_for_you"
     UNAVAILABLE = "unavailable"
+    EMPTY = "empty"
 
 
 SKIPPED = (Verdict.NOT_FOR_YOU, Verdict.UNAVAILABLE)
@@ -77,7 +78,11 @@ class Lane:
         return first, asked_to
 
     def answer(self, verdicts: Mapping[int, Verdict], now: float) -> list[int]:
-        """Skip what is not coming, wait for what is committed; a seq left out stays in question."""
+        """Skip what is not coming, wait for what is committed; a seq left out stays in question.
+
+        What is empty fills its place like an own send: there is more below it that is the device's, so it is no base.
+        """
+        self._own |= {seq for seq, verdict in verdicts.items() if verdict is Verdict.EMPTY and self._is_ahead(seq)}
         if self.next_seq is None and self._arrived:
             floor, _ = self._gap()
             if verdicts.get(floor) in SKIPPED:
@@ -110,6 +115,9 @@ class Lane:
         self._forget_below(self.next_seq)
         self._watch(now)
         return released
+
+    def _is_ahead(self, seq: int) -> bool:
+        return self.next_seq is None or seq >= self.next_seq
 
     def _settled(self, seq: int) -> bool:
         return seq in self._arrived or seq in self._own or any(first <= seq <= last for first, last in self._skips)
