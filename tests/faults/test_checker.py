@@ -719,11 +719,7 @@ def test_what_expires_need_not_come(story: Told, expires_in: int, verdicts: set[
     _say_expiring(story, expires_in, seconds=30)
     story.say()
     story.finish()
-    gone = story.received("bob", 2).message_id
-    for event in story.all(EnvelopeReceived | Acked | Shown | ReceiptHeard):  # type: ignore[arg-type]
-        is_bobs = "bob" in (event.device, getattr(event, "by_device", ""))
-        if is_bobs and gone in (getattr(event, "message_id", ""), *getattr(event, "message_ids", ())):
-            story.drop(event)
+    _never_came(story)
     assert story.judged().verdicts == verdicts
 
 
@@ -799,11 +795,7 @@ def test_what_somebody_deletes_need_not_come(story: Told) -> None:
     story.say(2)
     _delete_first(story)
     story.finish()
-    gone = story.received("bob", 2).message_id
-    for event in story.all(EnvelopeReceived | Acked | Shown | ReceiptHeard):  # type: ignore[arg-type]
-        is_bobs = "bob" in (event.device, getattr(event, "by_device", ""))
-        if is_bobs and gone in (getattr(event, "message_id", ""), *getattr(event, "message_ids", ())):
-            story.drop(event)
+    _never_came(story)
     assert story.judged().verdicts == set()
 
 
@@ -817,6 +809,15 @@ def test_what_was_deleted_may_come_late(story: Told, *, is_deleted: bool, verdic
     story.exchange(first, second)
     story.change(next(event for event in story.all(Shown) if (event.device, event.seq) == ("bob", 2)), late=True)
     assert story.judged().verdicts == verdicts
+
+
+def _never_came(story: Told) -> None:
+    """Bob heard nothing of the first message."""
+    gone = story.received("bob", 2).message_id
+    for event in story.all(EnvelopeReceived | Acked | Shown | ReceiptHeard):  # type: ignore[arg-type]
+        is_bobs = "bob" in (event.device, getattr(event, "by_device", ""))
+        if is_bobs and gone in (getattr(event, "message_id", ""), *getattr(event, "message_ids", ())):
+            story.drop(event)
 
 
 def _delete_first(story: Told, *, is_deleted: bool = True) -> None:

@@ -11,6 +11,7 @@ import pytest
 from chatproject.launcher.state import CHECKOUT
 from tests.faults.failpoints import control
 from tests.faults.failpoints.control import Arming, Failpoints
+from tests.faults.failpoints.matrix import cases, together
 from tests.faults.failpoints.seams import SeamGone, wrap
 
 
@@ -75,6 +76,22 @@ def test_a_kill_ends_the_process_where_it_is(tmp_path: Path) -> None:
     )
     assert (ended.returncode, ended.stdout) == (-9, b"")
     assert control.hit(tmp_path, "one") is not None
+
+
+def test_what_is_over_soon_is_played_while_another_worker_stands_still() -> None:
+    groups = list(together(cases(["committed", "registered"]), alone=["registered"]))
+    assert [[str(case) for case in group] for group in groups] == [
+        ["committed/kill"],
+        ["committed/stop", "committed/raise", "committed/delay"],
+        ["registered/kill"],
+        ["registered/stop"],
+        ["registered/raise"],
+        ["registered/delay"],
+    ]
+
+
+def test_every_case_is_played_once() -> None:
+    assert [case for group in together(cases(), alone=[]) for case in group] == cases()
 
 
 def test_a_seam_that_is_gone_or_has_changed_is_an_error() -> None:

@@ -64,9 +64,8 @@ class Posting:
         """In how many seconds a message expires, and what it deletes."""
         plan = self._scene.plan
         expires_in = plan.expires_in if self._is_every_nth(number, plan.expiring_every) else 0
-        return expires_in, self._shared.pop(conversation, None) if self._is_every_nth(
-            number, plan.deleting_every
-        ) else None
+        is_deletion = self._is_every_nth(number, plan.deleting_every)
+        return expires_in, self._shared.pop(conversation, None) if is_deletion else None
 
     def post(self, conversation: str, item: Outgoing) -> bool:
         """Put an attempt on its way."""
