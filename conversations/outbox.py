@@ -42,7 +42,8 @@ FROM (
 WHERE o.conversation_id = due.conversation_id AND o.seq = due.seq AND due.before < %s
 RETURNING o.conversation_id, o.seq, o.bundle
 """
-# A deletion stays until its target is deposited too: as long as that is read here, this is where it says that it is deleted.
+# A deletion stays until its target is deposited too: as long as that is read here, this is where it says that it is deleted. It does not wait for a
+# target that was set aside: that may stay for ever, and what is not set aside holds back the watermark of all.
 DONE = """
 WITH d AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS d (conversation_id, seq))
 DELETE FROM conversations_outbox o USING d
