@@ -15,6 +15,9 @@ from tests.cast import JsonObject
 from tests.sockets import DeviceSocket, connected, message
 
 GIVE_UP_SECONDS = 120.0
+# More than the server has under way to one socket. A reader that is full stops reading, and does not see that its socket was closed either:
+# whoever writes to it then waits for ten seconds.
+MOST_UNREAD = 1024
 RETRYABLE = {"STORAGE_UNAVAILABLE", "RETRY_IN_ORDER", "RATE_LIMITED", "SOURCE_READ_ONLY"}
 
 
@@ -39,7 +42,7 @@ class Talker:
         """Stay connected for ever."""
         while True:
             try:
-                async with connected(self.house.ws, self.device, ready=False) as socket:
+                async with connected(self.house.ws, self.device, ready=False, max_queue=MOST_UNREAD) as socket:
                     await self._listen(socket)
             except websockets.ConnectionClosed as closed:
                 rcvd = closed.rcvd

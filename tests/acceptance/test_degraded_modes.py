@@ -18,12 +18,13 @@ from tests.acceptance.conftest import require_cassandra
 from tests.acceptance.estate import MESSAGES, POSTGRESQL, REDIS, SMALL_OUTBOX, Estate
 from tests.acceptance.house import Resident, wait_for
 from tests.cast import JsonObject, any_phone_number
+from tests.deadlines import promised
 from tests.sockets import DeviceSocket, connected, message
 
 pytestmark = pytest.mark.installation
 
 # What is promised: every answer, and everything as before after a fault.
-ANSWERED = 5.0
+ANSWERED = promised(5)
 HEALED = 60.0
 FAULTS = ["dies", "stands still"]
 

@@ -1,7 +1,11 @@
-"""The web workers are restarted in turn while people talk: nobody loses anything, and nobody waits long."""
+"""The web workers are restarted in turn while people talk: nobody loses anything, and nobody waits for a worker to start.
+
+How long anybody is refused, in seconds, is a figure of `make faults`: here it would be one of the machine.
+"""
 
 import asyncio
 import re
+import time
 
 import pytest
 
@@ -11,18 +15,25 @@ from tests.acceptance.test_faults import talk_through, three_devices
 
 pytestmark = pytest.mark.installation
 
-# What is promised, and a second for two busy cores.
-REFUSED_SECONDS = 6.0
 ADVICE = re.compile(r"retry_after_ms=(\d+)")
 
 
 def test_a_rolling_restart_loses_nothing_and_refuses_nothing_for_long(house: House) -> None:
     devices, conversation = three_devices(house)
     workers = {worker.pid for worker in house.workers()}
-    party = asyncio.run(talk_through(house, devices, conversation, house.restart_workers, 2))
+    lasted = 0.0
+
+    def restart() -> None:
+        nonlocal lasted
+        began = time.monotonic()
+        house.restart_workers()
+        lasted = time.monotonic() - began
+
+    party = asyncio.run(talk_through(house, devices, conversation, restart, 2))
     assert not workers & {worker.pid for worker in house.workers()}
     waited = [(talker.device.name, talker.longest, talker.slowest, talker.closes) for talker in party.talkers]
-    assert max(talker.longest for talker in party.talkers) < REFUSED_SECONDS, waited
+    # Were both workers away at once, everybody would wait for all of it.
+    assert max(talker.longest for talker in party.talkers) < 0.7 * lasted, (lasted, waited)
     _check_advice(party)
 
 

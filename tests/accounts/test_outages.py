@@ -19,6 +19,7 @@ from accounts.patience import ANSWER_SECONDS
 from accounts.wire.refusals import StorageUnavailable
 from chatproject import databases
 from chatproject.launcher.postgres import PostgresServer
+from tests.deadlines import promised
 
 # What is promised to callers; single steps are bounded below it.
 IN_TIME = 5.0
@@ -57,7 +58,7 @@ def restart(server: PostgresServer) -> None:
 def at_most(seconds: float) -> Iterator[None]:
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < seconds
+    assert time.monotonic() - began < promised(seconds)
 
 
 # --- the asynchronous road -------------------------------------------------------------------------------------------------------------

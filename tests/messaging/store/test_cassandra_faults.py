@@ -11,9 +11,10 @@ import pytest
 from messaging.envelopes import Ack
 from messaging.store.cassandra import CassandraStore
 from messaging.store.protocol import StoreUnavailable
+from tests.deadlines import promised
 from tests.messaging.store.people import Chat, seqs
 
-IN_TIME = 2.5
+IN_TIME = promised(2)
 CONFIG = {"hosts": ("127.0.0.1",), "port": 1, "keyspace": "nothing", "dc": "dc1", "rf": 1, "user": "", "password": ""}
 
 

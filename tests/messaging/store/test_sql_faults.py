@@ -11,9 +11,10 @@ import pytest
 from accounts.postgresql import conninfo
 from messaging.store.protocol import MessageStore, StoreUnavailable
 from messaging.store.sql import SIZE, SqlStore
+from tests.deadlines import promised
 from tests.messaging.store.people import Chat, ack, seqs
 
-IN_TIME = 2.5  # the promise is 2 s; the rest is for a busy machine
+IN_TIME = promised(2)
 pytestmark = pytest.mark.django_db(transaction=True, databases=["messages"])
 
 
