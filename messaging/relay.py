@@ -39,9 +39,13 @@ Publish = Callable[[Sequence[LogEntry]], None]
 class Relay:
     """Takes committed entries to their store and tells their recipients."""
 
-    def __init__(self, store: MessageStore, publish: Publish, look: Publish) -> None:
-        """`publish` tells the recipients of deposited entries; `look` has those of entries that cannot be deposited now look into the outbox."""
+    def __init__(self, store: MessageStore, deposited: Publish, publish: Publish, look: Publish) -> None:
+        """`deposited` hears of what is in the store now, and tells its recipients.
+
+        Of what cannot be deposited now, `publish` tells the recipients all the same, or `look` has them look into the outbox.
+        """
         self._store = store
+        self._hear_deposited = deposited
         self._publish = publish
         self._look = look
         self._committed: deque[tuple[float, LogEntry]] = deque()
@@ -56,7 +60,7 @@ class Relay:
         """These are committed: deposit them soon. Returns at once, never raises."""
         if self.store_is_down:
             # Nothing is lost and nothing piles up here: the outbox has them, and the finisher tries the store again.
-            self._look(entries)
+            self._publish(entries)
             return
         now = asyncio.get_running_loop().time()
         self._committed.extend((now, entry) for entry in entries)
@@ -67,13 +71,22 @@ class Relay:
     async def _deposit_while_committed(self) -> None:
         try:
             while batch := self._next_batch():
-                if not await self._deposit(batch):
-                    self._look([*batch, *(entry for _, entry in self._committed)])
+                if not await self._deposit([entry for _, entry in batch]):
+                    self._tell_undeposited([*batch, *self._committed])
                     self._committed.clear()
         finally:
             self._depositing = False
 
-    def _next_batch(self) -> list[LogEntry]:
+    def _tell_undeposited(self, committed: Sequence[tuple[float, LogEntry]]) -> None:
+        """Recipients that are connected need no store for what is committed.
+
+        What this process has had for longer, as one that stood still has, may have been delivered, and deleted, by others: the outbox knows.
+        """
+        late = asyncio.get_running_loop().time() - OWN_SECONDS
+        self._publish([entry for taken, entry in committed if taken >= late])
+        self._look([entry for taken, entry in committed if taken < late])
+
+    def _next_batch(self) -> list[tuple[float, LogEntry]]:
         """The oldest entries whose claim is still this process's own.
 
         Where the store falls behind, the rest is left to the finishers: depositing it here as well would double the load that is too much.
@@ -82,7 +95,7 @@ class Relay:
         while self._committed and self._committed[0][0] < late:
             self._committed.popleft()
         size = _deposit_size([entry for _, entry in islice(self._committed, self.portion.size)])
-        return [self._committed.popleft()[1] for _ in range(size)]
+        return [self._committed.popleft() for _ in range(size)]
 
     async def _deposit(self, batch: Sequence[LogEntry]) -> bool:
         """Whether the store could be asked. What it has now its recipients are told of, and the outbox is going to forget it."""
@@ -101,7 +114,7 @@ class Relay:
             return await self._deposit_apart(batch, failure)
         self._note_store()
         self.portion.taken(len(batch), seconds=loop.time() - began)
-        self._publish(batch)
+        self._hear_deposited(batch)
         self._deposited.extend((entry.conversation_id, entry.seq) for entry in batch)
         if not self._finishing:
             self._finishing = True

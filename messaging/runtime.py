@@ -61,7 +61,7 @@ class Runtime:
         self.heart = Heart(self.store, local_dc=local_dc())
         self.weights = Weights(self.store)
         self.pusher = Pusher(self.store, configured_gateways())
-        self.relay = Relay(self.store, self._deposited, hints.look)
+        self.relay = Relay(self.store, self._deposited, hints.publish, hints.look)
         self.commits = GroupCommit(log.append, self.relay.take)
         self.sending = Sending(self.commits)
         self.finisher = Finisher(self.relay)

@@ -389,7 +389,9 @@ def expire_claims() -> None:
 async def finished() -> int:
     """How many entries a finisher deposits."""
     deposited: list[LogEntry] = []
-    finisher = asyncio.create_task(Finisher(Relay(MemoryStore(), deposited.extend, deposited.extend)).run())
+    finisher = asyncio.create_task(
+        Finisher(Relay(MemoryStore(), deposited.extend, deposited.extend, deposited.extend)).run()
+    )
     await asyncio.sleep(0.5)
     finisher.cancel()
     await asyncio.gather(finisher, return_exceptions=True)

@@ -187,7 +187,7 @@ async def test_a_row_nobody_can_read_is_told_as_a_gap_and_delivered_once_it_can_
 async def test_what_is_committed_for_a_full_mailbox_is_a_gap_until_the_device_has_drained(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation, store: MemoryStore
 ) -> None:
-    relay = Relay(store, lambda entries: None, lambda entries: None)
+    relay = Relay(store, *[lambda entries: None] * 3)
 
     async def say(count: int) -> list[int]:
         committed = await log.append([send(conversation, alice_phone, [bob_phone]) for _ in range(count)])
@@ -245,7 +245,7 @@ async def test_a_gap_that_grows_after_it_was_told_is_told_again(
 async def test_what_was_committed_between_two_gaps_is_in_neither(
     conversation: UUID, alice_phone: Installation, bob_phone: Installation, store: MemoryStore
 ) -> None:
-    relay = Relay(store, lambda entries: None, lambda entries: None)
+    relay = Relay(store, *[lambda entries: None] * 3)
     phone = DeviceRow.objects.filter(pk=bob_phone.device_id)
 
     async def say() -> Sequence[LogEntry]:

@@ -58,13 +58,19 @@ def told() -> list[LogEntry]:
 
 
 @pytest.fixture
+def undeposited() -> list[LogEntry]:
+    """What recipients were told of although it is not deposited."""
+    return []
+
+
+@pytest.fixture
 def looking() -> list[LogEntry]:
     return []
 
 
 @pytest.fixture
-def relay(store: MoodyStore, told: list[LogEntry], looking: list[LogEntry]) -> Relay:
-    return Relay(store, told.extend, looking.extend)
+def relay(store: MoodyStore, told: list[LogEntry], undeposited: list[LogEntry], looking: list[LogEntry]) -> Relay:
+    return Relay(store, told.extend, undeposited.extend, looking.extend)
 
 
 @pytest.fixture
@@ -105,10 +111,11 @@ async def test_what_is_committed_is_deposited_told_and_forgotten(
     assert (await backlog.measure()).rows == 0
 
 
-async def test_while_the_store_is_down_recipients_are_told_to_look_and_the_outbox_keeps_it(
+async def test_while_the_store_is_down_recipients_are_told_all_the_same_and_the_outbox_keeps_it(
     relay: Relay,
     store: MoodyStore,
     told: list[LogEntry],
+    undeposited: list[LogEntry],
     looking: list[LogEntry],
     conversation: UUID,
     alice_phone: Installation,
@@ -121,9 +128,30 @@ async def test_while_the_store_is_down_recipients_are_told_to_look_and_the_outbo
     second = await commit(conversation, alice_phone, bob_phone)
     relay.take(second)
     assert told == []
-    assert looking == [*first, *second]
+    assert undeposited == [*first, *second]
+    assert looking == []
     assert relay.store_is_down
     assert (await backlog.measure()).rows == 2
+
+
+async def test_what_a_process_that_stood_still_cannot_deposit_is_looked_for_in_the_outbox(
+    relay: Relay,
+    store: MoodyStore,
+    undeposited: list[LogEntry],
+    looking: list[LogEntry],
+    conversation: UUID,
+    alice_phone: Installation,
+    bob_phone: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Meanwhile others may have delivered it, and its deletion as well."""
+    monkeypatch.setattr(relays, "OWN_SECONDS", 0.1)
+    store.is_down, store.takes_seconds = True, 0.2
+    entries = await commit(conversation, alice_phone, bob_phone)
+    relay.take(entries)
+    await relay.drain()
+    assert undeposited == []
+    assert looking == list(entries)
 
 
 async def test_the_finisher_takes_over_when_the_claim_has_expired_and_the_store_is_back(
@@ -200,7 +228,7 @@ async def test_two_finishers_and_the_sender_change_nothing_that_is_decided(
     relay: Relay, store: MoodyStore, conversation: UUID, alice_phone: Installation, bob_phone: Installation
 ) -> None:
     entries = await commit(conversation, alice_phone, bob_phone, 4)
-    rival = Relay(store, lambda entries: None, lambda entries: None)
+    rival = Relay(store, *[lambda entries: None] * 3)
     await asyncio.gather(relay.finish(entries), rival.finish(entries), rival.finish(entries))
     relay.take(entries)
     await relay.drain()

@@ -121,7 +121,7 @@ async def test_a_deposit_that_never_ends_does_not_keep_the_finisher(
     monkeypatch.setattr(outbox, "LEASE_SECONDS", 0)
     conversation = await sync_to_async(direct)(alice_phone, bob_phone)
     await log.append([send(conversation, alice_phone, [bob_phone])])
-    finisher = finishers.Finisher(Relay(store, lambda _: None, lambda _: None))
+    finisher = finishers.Finisher(Relay(store, *[lambda _: None] * 3))
     running = asyncio.create_task(finisher.run())
     await until(lambda: bool(store._mailboxes))
     finisher.stop()

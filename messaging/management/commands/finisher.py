@@ -60,7 +60,7 @@ async def serve() -> None:
         weights.deposited(entries)
         pusher.deposited(entries)
 
-    relay = Relay(store, deposited, hints.look)
+    relay = Relay(store, deposited, hints.publish, hints.look)
     finisher = Finisher(relay)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, finisher.stop)
