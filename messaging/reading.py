@@ -1,5 +1,6 @@
 """Reading a log: what is committed and not yet deposited, and what the store keeps, as one."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -28,12 +29,14 @@ async def read(view: LogView, spans: Sequence[Span], store: MessageStore) -> Fou
     waiting = [
         entry for span in spans for entry in await outbox.of_conversation(view.conversation_id, span.first, span.last)
     ]
-    found = {entry.seq: _seen(entry, view) for entry in waiting}
-    complete = all(seq in found for span in spans for seq in range(span.first, span.last + 1))
-    if not complete:
-        kept, complete = await _kept(view, spans, store)
-        # What is in both may be in its mailbox or not yet; a deletion is known to the store alone.
-        found |= {envelope.seq: envelope for envelope in kept if envelope.deleted or envelope.seq not in found}
+    seqs = {entry.seq for entry in waiting}
+    are_all = all(seq in seqs for span in spans for seq in range(span.first, span.last + 1))
+    acknowledged, (kept, complete) = await asyncio.gather(
+        _acknowledged(view, waiting, store), _kept(view, () if are_all else spans, store)
+    )
+    found = {entry.seq: _seen(entry, view, is_acknowledged=entry.message_id in acknowledged) for entry in waiting}
+    # What is in both may be in its mailbox or not yet; a deletion is known to the store alone.
+    found |= {envelope.seq: envelope for envelope in kept if envelope.deleted or envelope.seq not in found}
     found |= {seq: _emptied(found[seq]) for seq in deleted & found.keys()}
     return Found(found, complete)
 
@@ -49,10 +52,25 @@ async def _kept(view: LogView, spans: Sequence[Span], store: MessageStore) -> tu
     return kept, True
 
 
-def _seen(entry: LogEntry, view: LogView) -> Envelope:
-    """The entry as the device's envelope, or without a ciphertext where the device is no recipient."""
-    mine = (recipient for recipient in entry.recipients if recipient.device_id == view.device_id)
-    envelope = envelope_of(entry, next(mine, Recipient(view.user_id, view.device_id)))
+async def _acknowledged(view: LogView, waiting: Sequence[LogEntry], store: MessageStore) -> set[int]:
+    """The ids of those that the device has acknowledged, as far as the store can say: who is connected gets them before they are deposited."""
+    own = [entry for entry in waiting if _own(entry, view) is not None]
+    if not own:
+        return set()
+    try:
+        return await store.acknowledged(Mailbox(view.user_id, view.device_id), own)
+    except StoreUnavailable:
+        return set()
+
+
+def _own(entry: LogEntry, view: LogView) -> Recipient | None:
+    return next((recipient for recipient in entry.recipients if recipient.device_id == view.device_id), None)
+
+
+def _seen(entry: LogEntry, view: LogView, *, is_acknowledged: bool) -> Envelope:
+    """The entry as the device's envelope, or without a ciphertext where the device is no recipient, or has acknowledged it."""
+    own = None if is_acknowledged else _own(entry, view)
+    envelope = envelope_of(entry, own or Recipient(view.user_id, view.device_id))
     is_expired = entry.expires_ms is not None and entry.expires_ms <= clocks.now_ms()
     return _emptied(envelope) if is_expired else envelope
 

@@ -138,6 +138,11 @@ class CassandraStore:
                 for entry, row in zip(entries, rows, strict=True)
             ]
 
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        async with deadline():
+            rows = await self._own_rows(reader, entries)
+        return {row[0] for row in rows if row[2] is not None} & {entry.message_id for entry in entries}
+
     async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         async with deadline():
             bucket, newest = at_least // HISTORY_BUCKET, Newest(at_least)
@@ -293,6 +298,10 @@ class CassandraStore:
 
     async def _own(self, reader: Mailbox, entries: Iterable[LogEntry]) -> dict[int, bytes]:
         """The reader's own parcels by message_id, as far as its mailbox still holds them."""
+        return {row[0]: row[1] for row in await self._own_rows(reader, entries) if row[2] is None}
+
+    async def _own_rows(self, reader: Mailbox, entries: Iterable[LogEntry]) -> list[Any]:
+        """What the reader's mailbox has of these: message_id, parcel, and when it was acknowledged."""
         wanted = defaultdict[int, set[int]](set)
         for entry in entries:
             wanted[bucket_of(entry.kept_ms)].add(entry.position)
@@ -302,7 +311,7 @@ class CassandraStore:
             for bucket, positions in wanted.items()
             for some in _some_of(sorted(positions))
         ]
-        return {row[0]: row[1] for rows in await asyncio.gather(*selects) for row in rows if row[2] is None}
+        return [row for rows in await asyncio.gather(*selects) for row in rows]
 
     def _beginning(self, since: Cursor, now_ms: int) -> Slice:
         return Slice.whole(max(since.low_bucket, bucket_of(now_ms - RETENTION_MS)), since.low_position)

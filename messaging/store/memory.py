@@ -66,8 +66,7 @@ class MemoryStore:
             row.delivered, row.parcel = True, b""
 
     def _row(self, mailbox: Mailbox, of: LogEntry | Ack) -> _Row:
-        key = (bucket_of(of.kept_ms), of.position, of.message_id)
-        return self._mailboxes[mailbox].setdefault(key, _Row(ends_ms(of.kept_ms, of.expires_ms)))
+        return self._mailboxes[mailbox].setdefault(_key(of), _Row(ends_ms(of.kept_ms, of.expires_ms)))
 
     async def pending(
         self, mailbox: Mailbox, *, since: Cursor, now_ms: int, page: bytes | None = None, limit: int = 256
@@ -108,9 +107,13 @@ class MemoryStore:
         return [self._read(reader, self._history[key]) for key in keys if key in self._history]
 
     def _read(self, reader: Mailbox, entry: LogEntry) -> Envelope:
-        row = self._mailboxes[reader].get((bucket_of(entry.kept_ms), entry.position, entry.message_id))
+        row = self._mailboxes[reader].get(_key(entry))
         deleted = (entry.conversation_id, entry.seq) in self._deleted
         return parcels.history_envelope(entry, row.parcel if row else None, gone=deleted or _expired(entry.expires_ms))
+
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        rows = ((entry.message_id, self._mailboxes[reader].get(_key(entry))) for entry in entries)
+        return {message_id for message_id, row in rows if row is not None and row.delivered}
 
     async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         stored = [Newest(seq, entry.message_id) for (of, seq), entry in self._history.items() if of == conversation_id]
@@ -135,6 +138,10 @@ class MemoryStore:
     async def beat(self, heartbeat: Heartbeat, *, now_ms: int) -> None:
         if self._heartbeat is None or heartbeat.rank >= self._heartbeat.rank:
             self._heartbeat = heartbeat
+
+
+def _key(of: LogEntry | Ack) -> Key:
+    return bucket_of(of.kept_ms), of.position, of.message_id
 
 
 def _expired(expires_ms: int | None) -> bool:

@@ -68,6 +68,9 @@ class ObservedStore:
     async def history(self, reader: Mailbox, conversation_id: UUID, *, from_seq: int, to_seq: int) -> list[Envelope]:
         return await self._observed(self.kept_by.history(reader, conversation_id, from_seq=from_seq, to_seq=to_seq))
 
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        return await self._observed(self.kept_by.acknowledged(reader, entries))
+
     async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         return await self._observed(self.kept_by.newest(conversation_id, at_least=at_least))
 

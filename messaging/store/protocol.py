@@ -96,6 +96,9 @@ class MessageStore(Protocol):
         content.
         """
 
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        """The message_ids of those of these (at most 1,000) that the reader has acknowledged, whether they are deposited already or not."""
+
     async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         """The highest seq stored of the conversation, not below `at_least` (a seq known to exist, or 0), and its message_id.
 

@@ -90,6 +90,11 @@ class SqlStore:
         )
         return [_history_envelope(conversation_id, row) for row in rows]
 
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        positions = bigints(entry.position for entry in entries)
+        rows = await self._run(statements.ACKNOWLEDGED, (reader.device_id, reader.user_id, positions))
+        return {message_id for (message_id,) in rows} & {entry.message_id for entry in entries}
+
     async def newest(self, conversation_id: UUID, *, at_least: int) -> Newest:
         rows = await self._run(statements.NEWEST, (conversation_id, at_least))
         return Newest(*rows[0]) if rows else Newest(at_least)

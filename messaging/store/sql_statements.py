@@ -67,6 +67,11 @@ WHERE h.conversation_id = %s AND h.seq BETWEEN %s AND %s AND h.message_id IS NOT
 ORDER BY h.seq
 """
 
+ACKNOWLEDGED: LiteralString = """
+SELECT message_id FROM message_mailbox
+WHERE device_id = %s AND user_id = %s AND position = ANY(%s::bigint[]) AND delivered_at IS NOT NULL
+"""
+
 CURSOR: LiteralString = "SELECT low_position, low_bucket FROM mailbox_cursor WHERE device_id = %s AND user_id = %s"
 
 MOVE_CURSOR: LiteralString = """

@@ -126,6 +126,30 @@ async def test_the_ciphertext_is_the_callers_own_and_goes_with_its_ack(
     assert kept == [None, None, *(b64(b"%d" % number) for number in range(3, 8))]
 
 
+async def test_the_ciphertext_goes_with_its_ack_also_while_it_is_not_deposited(
+    alice: Caller, bob: Caller, seven: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is connected gets it before the store has it; the ack is written as soon as the store takes acks."""
+
+    async def refuse(*_: object) -> None:
+        raise StoreUnavailable
+
+    await deposited()
+    async with connect(bob.device) as socket:
+        with monkeypatch.context() as slow:
+            slow.setattr((await runtime.running()).store.kept_by, "deposit", refuse)
+            await alice.said(seven, bob)
+            await alice.said(seven, bob, shared=b64(b"for all"))
+            await socket.ack(await socket.expect("envelope", seq=8))
+            await socket.expect("envelope", seq=9)
+            await asyncio.sleep(0.1)
+            await (await runtime.running()).acks.drain()
+            ninth, eighth = (await bob.history(seven, limit=2))["items"]
+    assert (eighth["seq"], eighth.get("ciphertext")) == (8, None)
+    assert (ninth["seq"], ninth["shared"]) == (9, b64(b"for all"))
+    assert ninth["ciphertext"]
+
+
 async def test_shared_content_is_for_all_and_a_deleted_message_is_empty(
     alice: Caller, bob: Caller, carol: Caller
 ) -> None:

@@ -73,6 +73,10 @@ class DistantStore:
         )
         return found
 
+    async def acknowledged(self, reader: Mailbox, entries: Sequence[LogEntry]) -> set[int]:
+        found: set[int] = await self._asked(lambda: self.kept.acknowledged(reader, entries))
+        return found
+
     async def newest(self, conversation_id: Any, *, at_least: int) -> Newest:
         found: Newest = await self._asked(lambda: self.kept.newest(conversation_id, at_least=at_least))
         return found

@@ -245,6 +245,17 @@ class MessageStoreContract:
         ]
         assert await seqs(store, chat.laptop) == [1]
 
+    async def test_it_says_what_a_device_has_acknowledged_deposited_or_not(
+        self, store: MessageStore, chat: Chat
+    ) -> None:
+        deposited, unread, early, unknown = (chat.entry(chat.phone, chat.laptop) for _ in range(4))
+        await store.deposit([deposited, unread])
+        await store.acknowledge([ack(chat.phone, deposited), ack(chat.phone, early)])
+        everything = [deposited, unread, early, unknown]
+        assert await store.acknowledged(chat.phone, everything) == {deposited.message_id, early.message_id}
+        assert await store.acknowledged(chat.phone, [unread, early]) == {early.message_id}
+        assert await store.acknowledged(chat.laptop, everything) == set()
+
     async def test_a_deposit_after_the_acknowledgement_revives_nothing(self, store: MessageStore, chat: Chat) -> None:
         entries = [chat.entry(), chat.entry(expires_ms=chat.now + HOUR), chat.entry(shared=b"for all")]
         await store.deposit(entries)
