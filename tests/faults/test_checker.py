@@ -79,10 +79,12 @@ class Told(Story):
     def shown(self, device: str, seq: int) -> Shown:
         return self.all(Shown, lambda event: (event.device, event.seq) == (device, seq))[0]
 
-    def told_faults(self, *, freezes: bool = False, seconds: float = 20, recovery: float | None = None) -> None:
-        """A worker is killed, or stopped, for a while."""
+    def told_faults(
+        self, *, freezes: bool = False, seconds: float = 20, recovery: float | None = None, target: str = "web-1"
+    ) -> None:
+        """A worker, or something else, is killed, or stopped, for a while."""
         kind = "stop" if freezes else "kill"
-        self.tell(lambda at: FaultOn(at=at, fault="f", kind=kind, target="web-1", in_flight=1, freezes=freezes))
+        self.tell(lambda at: FaultOn(at=at, fault="f", kind=kind, target=target, in_flight=1, freezes=freezes))
         self.wait(seconds)
         self.tell(lambda at: FaultOff(at=at, fault="f", recovery=recovery))
 
@@ -700,6 +702,18 @@ def test_an_ack_behind_the_backlog_of_a_fault_has_until_that_is_worked_off(story
     story.say()
     assert _read_later(story, seconds=20) == set()
     assert _read_later(story, seconds=50) == {Verdict.RESURRECTED}
+
+
+@pytest.mark.parametrize(("target", "soon"), [("Cassandra 2", set()), ("web-1", {Verdict.RESURRECTED})])
+def test_an_ack_soon_after_a_stores_fault_has_until_the_store_has_caught_up(
+    story: Told, target: str, soon: Set[Verdict]
+) -> None:
+    """Probes do not see its backlog: they are served without it."""
+    story.told_faults(recovery=1, target=target)
+    story.wait(10)
+    story.say()
+    assert _read_later(story, seconds=20) == soon
+    assert _read_later(story, seconds=70) == {Verdict.RESURRECTED}
 
 
 def _read_later(story: Told, *, seconds: float) -> Set[Verdict]:
