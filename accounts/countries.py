@@ -31,9 +31,15 @@ def require_texted(number: str) -> str:
     country = country_of(number)
     if country not in _rules() and ALL_OTHERS not in _rules():
         raise InvalidRequest("No codes are sent to numbers of this country.", field="phone_number")
-    if phonenumbers.number_type(phonenumbers.parse(number)) == phonenumbers.PhoneNumberType.PREMIUM_RATE:
+    if is_premium_rate(number):
         raise InvalidRequest("No codes are sent to premium-rate numbers.", field="phone_number")
     return country
+
+
+def is_premium_rate(number: str) -> bool:
+    """Whether a possible number costs its caller extra."""
+    kind = phonenumbers.number_type(phonenumbers.parse(number))
+    return bool(kind == phonenumbers.PhoneNumberType.PREMIUM_RATE)
 
 
 def budget(country: str) -> int:

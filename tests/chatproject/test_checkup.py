@@ -12,6 +12,7 @@ from django.test import override_settings
 
 from accounts import otp
 from accounts.models import User
+from chatproject.checkup.codes import any_number
 from chatproject.checkup.keys import IdentityKey
 from devices import xed25519
 from tests.cast import Installation, any_phone_number
@@ -48,6 +49,13 @@ async def test_a_life_is_lived_with_codes_from_the_file_and_nobody_stays(server:
     assert (failure, rows(output, "✗"), rows(output, "·")) == ("", [], [])
     assert output.splitlines()[-1] == "All is well."
     assert await User.objects.filter(is_active=True).acount() == 0
+
+
+def test_its_people_have_numbers_that_codes_are_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """+1 900 is premium-rate: one number in eight hundred."""
+    drawn = iter([900 - 200, 1, 212 - 200, 1])
+    monkeypatch.setattr("secrets.randbelow", lambda _: next(drawn))
+    assert any_number() == "+12125550101"
 
 
 async def test_where_codes_are_not_to_be_read_none_is_sent(server: str, settings: Any) -> None:
